@@ -1,0 +1,433 @@
+"""A directory on this machine: the guest in process.
+
+The guest blocks, so its work runs in threads; only what the kernel answers from its caches (``WouldBlock`` says
+when it cannot) is done at once, because a thread hop costs more than reading a small file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import anyio
+
+from devbox_mcp.backends.base import Backend, Progress
+from devbox_mcp.errors import DevboxError, Unavailable, from_code
+from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
+from devbox_mcp.guest.archive import Zip
+from devbox_mcp.guest.beneath import Root, WouldBlock
+from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.job import Job
+from devbox_mcp.guest.lines import LineReader
+from devbox_mcp.guest.policy import Policy
+from devbox_mcp.guest.watch import Watcher
+from devbox_mcp.guest.worker import Worker
+from devbox_mcp.models import (
+    Archive,
+    BatchItem,
+    BatchOutcome,
+    Capability,
+    Content,
+    Event,
+    Events,
+    FileInfo,
+    Found,
+    Lines,
+    Match,
+    Matches,
+    Page,
+    SortOrder,
+    WriteMode,
+    Written,
+)
+from devbox_mcp.paths import SandboxPath
+
+T = TypeVar("T")
+
+_WORKERS = 8
+#: Calls that hold a thread while they wait for somebody: the sender of a stream, the next change.
+_WAITERS = 64
+
+
+class LocalBackend(Backend):
+    """The files beneath one directory of this machine."""
+
+    capabilities = frozenset(Capability)
+
+    def __init__(self, directory: str, *, policy: Policy | None = None, use_openat2: bool = True) -> None:
+        """Open the directory. Raises DevboxError (NotFound, NotDirectory, …) with the path ``.``."""
+        with _guest_errors("open", "."):
+            self._root = Root(directory, policy, use_openat2)
+        self._lines = LineReader(self._root)
+        self._worker = Worker(self._root)
+        self._watcher = Watcher(self._root)
+        self._pool = ThreadPoolExecutor(_WORKERS, "devbox-work")
+        self._waiters = ThreadPoolExecutor(_WAITERS, "devbox-wait")
+        self._closed = False
+
+    async def root(self) -> str:
+        return self._root.path
+
+    async def relative(self, absolute: str) -> SandboxPath | None:
+        found = await self._run("resolve", ".", Job(), self._root.relative, absolute)
+        return None if found is None else SandboxPath(found)
+
+    async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
+        self._check_open("stat", path.text)
+        if not sha256:
+            try:
+                with _guest_errors("stat", path.text):
+                    return _info(reading.stat_now(self._root, path.text))
+            except WouldBlock:
+                pass
+        job = Job()
+        return _info(await self._run("stat", path.text, job, reading.stat, self._root, path.text, job, follow, sha256))
+
+    async def list(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: SandboxPath | None = None,
+        details: bool = False,
+    ) -> Page:
+        job = Job()
+        resume = None if after is None else after.text
+        found = await self._run(
+            "list", path.text, job,
+            listing.list_directory, self._root, path.text, job, depth, glob, limit, resume, details,
+        )  # fmt: skip
+        return Page(
+            [_info(entry) for entry in found["entries"]],
+            None if found["after"] is None else SandboxPath(found["after"]),
+            [SandboxPath(text) for text in found["unreadable"]],
+        )
+
+    async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
+        job = Job()
+
+        def begin() -> tuple[reading.Reader, bytes]:
+            reader = reading.Reader(self._root, path.text, job, offset, length)
+            try:
+                return reader, reader.next()
+            except BaseException:
+                reader.close()
+                raise
+
+        reader, first = await self._run("read", path.text, job, begin)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                chunk = first
+                while chunk:
+                    yield chunk
+                    chunk = await self._run("read", path.text, job, reader.next)
+            finally:
+                reader.close()
+
+        if len(first) < reading.CHUNK:
+            reader.close()
+            return Content(_info(reader.info), reader.offset, _once(first))
+        return Content(_info(reader.info), reader.offset, chunks())
+
+    async def write(
+        self,
+        path: SandboxPath,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+        in_place: bool = False,
+    ) -> Written:
+        job = Job()
+        body = _Body(data, asyncio.get_running_loop()) if not isinstance(data, bytes) else None
+
+        def work() -> dict[str, Any]:
+            return writing.write(
+                self._root, path.text, (data,) if isinstance(data, bytes) else body or (), job,
+                mode=mode, if_match=if_match, executable=executable, in_place=in_place,
+            )  # fmt: skip
+
+        if body is None:
+            return _written(await self._run("write", path.text, job, work))
+        return _written(await self._run("write", path.text, job, work, pool=self._waiters, body=body))
+
+    async def mkdir(self, path: SandboxPath) -> bool:
+        return await self._run("mkdir", path.text, Job(), tree.mkdir, self._root, path.text)
+
+    async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
+        job = Job()
+
+        def work() -> int:
+            return tree.delete(self._root, path.text, job, recursive=recursive, if_match=if_match)
+
+        return await self._run("delete", path.text, job, work)
+
+    async def move(
+        self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        job = Job()
+
+        def work() -> dict[str, Any]:
+            return tree.move(
+                self._root, source.text, destination.text, job, overwrite=overwrite, if_match=if_match
+            )
+
+        return _info(await self._run("move", source.text, job, work))
+
+    async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
+        job = Job()
+
+        def work() -> dict[str, Any]:
+            return copying.copy(self._root, source.text, destination.text, job, overwrite=overwrite)
+
+        return _info(await self._run("copy", source.text, job, work))
+
+    async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
+        job = Job()
+
+        def work() -> int:
+            return tree.chmod(self._root, path.text, mode, job, recursive=recursive)
+
+        return await self._run("chmod", path.text, job, work)
+
+    async def read_lines(self, path: SandboxPath, *, first: int, count: int | None, max_bytes: int) -> Lines:
+        self._check_open("read", path.text)
+        job = Job()
+
+        def work() -> dict[str, Any]:
+            return self._lines.read_lines(path.text, job, first=first, count=count, max_bytes=max_bytes)
+
+        try:
+            with _guest_errors("read", path.text):
+                found = self._lines.read_lines_now(path.text, first=first, count=count, max_bytes=max_bytes)
+        except WouldBlock:
+            found = await self._run("read", path.text, job, work)
+        return Lines(**{**found, "info": _info(found["info"])})
+
+    async def find(
+        self,
+        path: SandboxPath,
+        pattern: str,
+        *,
+        sort: SortOrder = "name",
+        ignored: bool = False,
+        limit: int = 200,
+        after: str | None = None,
+        seconds: float = 20.0,
+    ) -> Found:
+        job = Job(seconds)
+
+        def work() -> dict[str, Any]:
+            return self._worker.find(path.text, pattern, job, sort=sort, ignored=ignored, limit=limit, after=after)
+
+        found = await self._run("find", path.text, job, work)
+        return Found(**{**found, "entries": [_info(entry) for entry in found["entries"]]})
+
+    async def search(
+        self,
+        path: SandboxPath,
+        pattern: str,
+        *,
+        glob: str | None = None,
+        regex: bool = True,
+        ignore_case: bool = False,
+        context: int = 0,
+        ignored: bool = False,
+        limit: int = 200,
+        after: str | None = None,
+        seconds: float = 20.0,
+    ) -> Matches:
+        job = Job(seconds)
+
+        def work() -> dict[str, Any]:
+            return self._worker.search(
+                path.text, pattern, job, glob=glob, regex=regex, ignore_case=ignore_case, context=context,
+                ignored=ignored, limit=limit, after=after,
+            )  # fmt: skip
+
+        found = await self._run("search", path.text, job, work)
+        matches = [Match(**{**match, "path": SandboxPath(match["path"])}) for match in found["matches"]]
+        return Matches(**{**found, "matches": matches})
+
+    async def watch(
+        self,
+        path: SandboxPath,
+        *,
+        cursor: str | None = None,
+        timeout: float = 4.0,
+        recursive: bool = True,
+        limit: int = 1000,
+    ) -> Events:
+        job = Job()
+
+        def work() -> dict[str, Any]:
+            return self._watcher.changes(
+                path.text, job, cursor=cursor, timeout=timeout, recursive=recursive, limit=limit
+            )
+
+        found = await self._run("watch", path.text, job, work, pool=self._waiters)
+        return Events([_event(event) for event in found["events"]], found["cursor"], found["resync"], found["more"])
+
+    async def archive(
+        self,
+        paths: Sequence[SandboxPath],
+        *,
+        max_bytes: int,
+        max_files: int,
+        on_progress: Progress | None = None,
+    ) -> Archive:
+        job = Job(on_progress=on_progress)
+        texts = [path.text for path in paths]
+        archived = await self._run(
+            "archive", texts[0], job, lambda: Zip(self._root, texts, job, max_bytes=max_bytes, max_files=max_files)
+        )
+        pieces = iter(archived)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                while chunk := await self._run("archive", texts[0], job, next, pieces, b""):
+                    yield chunk
+                answer.files, answer.bytes = archived.files, archived.bytes
+                answer.skipped = [SandboxPath(text) for text in archived.skipped]
+            finally:
+                close = getattr(pieces, "close", None)
+                if close is not None:
+                    close()
+
+        answer = Archive(chunks())
+        return answer
+
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+        job = Job()
+        plain = [
+            {"path": item.path.text, "data": item.data, "executable": item.executable, "if_match": item.if_match}
+            for item in items
+        ]
+
+        def work() -> list[dict[str, Any]]:
+            return batch.write_batch(self._root, plain, job, atomic=atomic)
+
+        outcomes = await self._run("write", items[0].path.text if items else ".", job, work)
+        return [
+            BatchOutcome(
+                item.path,
+                None if outcome["written"] is None else _written(outcome["written"]),
+                None if outcome["error"] is None else _error("write", outcome["error"]),
+            )
+            for item, outcome in zip(items, outcomes, strict=True)
+        ]
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._watcher.close()
+        self._worker.close()
+        with anyio.CancelScope(shield=True):
+            loop = asyncio.get_running_loop()
+            for pool in (self._pool, self._waiters):
+                await loop.run_in_executor(None, pool.shutdown)
+        self._root.close()
+
+    def _check_open(self, op: str, path: str) -> None:
+        if self._closed:
+            raise Unavailable(op, path, "this devbox was closed")
+
+    async def _run(
+        self,
+        op: str,
+        path: str,
+        job: Job,
+        work: Callable[..., T],
+        *args: Any,
+        pool: ThreadPoolExecutor | None = None,
+        body: _Body | None = None,
+    ) -> T:
+        """Run blocking work in a thread. A cancelled call tells the work to stop, and waits until it has, so
+        that what it had half done is gone when the cancellation arrives."""
+        self._check_open(op, path)
+        future = asyncio.get_running_loop().run_in_executor(pool or self._pool, work, *args)
+        with _guest_errors(op, path):
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                job.cancel()
+                if body is not None:
+                    body.cancel()
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait([future])
+                if not future.cancelled():
+                    future.exception()  # looked at, so that asyncio does not report it as forgotten
+                raise
+
+
+class _Body:
+    """An asynchronous stream of bytes, iterated over by a thread."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        self._chunks = chunks
+        self._loop = loop
+        self._pending: Future[bytes | None] | None = None
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Wake the thread if it waits for a chunk."""
+        self._cancelled = True
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self._pending = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            if self._cancelled:
+                self._pending.cancel()
+            try:
+                chunk = self._pending.result()
+            except CancelledError as error:
+                raise GuestError("cancelled", ".", "the sender gave up") from error
+            if chunk is None:
+                return
+            yield chunk
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._chunks, None)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
+@contextmanager
+def _guest_errors(op: str, path: str) -> Iterator[None]:
+    """Turn the guest's errors into the project's, at this seam only."""
+    try:
+        yield
+    except GuestError as error:
+        raise _error(op, error) from error
+
+
+def _error(op: str, error: GuestError) -> DevboxError:
+    return from_code(error.code, op, error.path, error.detail, error.hint, error.data)
+
+
+def _info(found: dict[str, Any]) -> FileInfo:
+    return FileInfo(**{**found, "path": SandboxPath(found["path"])})
+
+
+def _written(found: dict[str, Any]) -> Written:
+    return Written(**{**found, "info": _info(found["info"])})
+
+
+def _event(found: dict[str, Any]) -> Event:
+    source = found["source"]
+    return Event(
+        found["type"], SandboxPath(found["path"]), found["directory"], None if source is None else SandboxPath(source)
+    )

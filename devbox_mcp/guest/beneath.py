@@ -1,0 +1,413 @@
+"""The root as a directory handle, and the only way from a path to a file.
+
+Nothing in the guest opens a path: it asks ``Root.locate`` for a ``Place`` (an open directory and a name in it)
+and works with that. Where no symbolic link is on the way, ``openat2`` resolves in one system call; where one is,
+or the kernel lacks it, a walk opens component by component, never following a link by itself, so that every
+link's target is judged and every resolved path meets the policy.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+import sys
+from types import TracebackType
+from typing import List, Optional, Tuple, Type
+
+from . import names
+from .errors import GuestError, from_os_error, os_errors
+from .policy import Policy
+
+MOST_LINKS = 40  # as the kernel's own MAXSYMLINKS
+
+DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC
+#: A handle to pass through needs no read permission on Linux; macOS has no such handle.
+_PASS = getattr(os, "O_PATH", os.O_RDONLY) | DIRECTORY
+_PASS_NOFOLLOW = _PASS | os.O_NOFOLLOW
+
+_SYS_OPENAT2 = 437  # the same on every architecture
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_CACHED = 0x02, 0x04, 0x08, 0x20
+
+
+class WouldBlock(Exception):
+    """The kernel's caches cannot answer at once; ask again where blocking is allowed."""
+
+
+class _Openat2:
+    """The openat2 system call, which ``os`` lacks."""
+
+    def __init__(self) -> None:
+        self._call = ctypes.CDLL(None, use_errno=True).syscall
+        self._how = {
+            resolve: struct.pack("QQQ", _PASS, 0, resolve)
+            for resolve in (self._resolve(cached=False), self._resolve(cached=True))
+        }
+
+    @staticmethod
+    def _resolve(cached: bool) -> int:
+        resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+        return resolve | _RESOLVE_CACHED if cached else resolve
+
+    def directory(self, fd: int, path: bytes, cached: bool = False) -> int:
+        """Open a directory beneath ``fd`` with no link on the way. Raises OSError, WouldBlock when cached."""
+        how = self._how[self._resolve(cached)]
+        for _ in range(100):
+            opened: int = self._call(_SYS_OPENAT2, fd, path, how, ctypes.c_size_t(len(how)))
+            if opened >= 0:
+                return opened
+            code = ctypes.get_errno()
+            # EAGAIN: something was renamed meanwhile, or with RESOLVE_CACHED a disk would have to be asked
+            if code == errno.EAGAIN and cached:
+                raise WouldBlock
+            if code not in (errno.EAGAIN, errno.EINTR):
+                raise OSError(code, os.strerror(code))
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _probe_openat2() -> Optional[_Openat2]:
+    """Return openat2 where kernel and seccomp allow it."""
+    if not sys.platform.startswith("linux"):
+        return None
+    call = _Openat2()
+    root = os.open("/", _PASS)
+    try:
+        os.close(call.directory(root, b"."))
+    except OSError:
+        return None
+    finally:
+        os.close(root)
+    return call
+
+
+class Place:
+    """Where an entry is or would be: ``name`` in the open directory ``fd``, ``path`` from the root with every
+    link resolved, ``st`` its own lstat or None where nothing is there. The root itself is ``.`` in itself.
+    A context manager that closes ``fd``."""
+
+    __slots__ = ("_owned", "fd", "name", "path", "st")
+
+    def __init__(self, fd: int, name: str, path: str, owned: bool) -> None:
+        self.fd = fd
+        self.name = name
+        self.path = path
+        self.st: Optional[os.stat_result] = None
+        self._owned = owned
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the root itself."""
+        return self.path == "."
+
+    def look(self) -> Optional[os.stat_result]:
+        """Look again at what is there, and return it."""
+        try:
+            self.st = os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            self.st = None
+        return self.st
+
+    def require(self) -> os.stat_result:
+        """Return what is there. Raises not_found."""
+        if self.st is None:
+            raise GuestError("not_found", self.path, "there is nothing here")
+        return self.st
+
+    def open_file(self) -> int:
+        """Open the regular file for reading. Raises is_directory, unsupported for special files, …"""
+        check_regular(self.require(), self.path)
+        with os_errors(self.path):
+            # O_NONBLOCK: should a fifo have taken its place, the open does not hang
+            fd = os.open(
+                self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.fd
+            )
+        try:
+            check_regular(os.fstat(fd), self.path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def open_directory(self) -> int:
+        """Open the directory for reading its entries, locking or flushing it. Raises not_directory."""
+        if not stat.S_ISDIR(self.require().st_mode):
+            raise GuestError("not_directory", self.path, "this is not a directory")
+        with os_errors(self.path):
+            return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | DIRECTORY, dir_fd=self.fd)
+
+    def open_parent(self) -> int:
+        """Open the directory that holds the entry, for locking and flushing it."""
+        with os_errors(self.path):
+            return os.open(".", os.O_RDONLY | DIRECTORY, dir_fd=self.fd)
+
+    def close(self) -> None:
+        """Close the directory handle."""
+        if self._owned:
+            self._owned = False
+            os.close(self.fd)
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+def kind_of(mode: int) -> str:
+    """Return what an ``st_mode`` is: file, directory, symlink, fifo, socket or device."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISLNK(mode):
+        return "symlink"
+    if stat.S_ISFIFO(mode):
+        return "fifo"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def check_regular(st: os.stat_result, path: str) -> None:
+    """Raise is_directory or unsupported for what is not a regular file."""
+    if stat.S_ISDIR(st.st_mode):
+        raise GuestError("is_directory", path, "this is a directory")
+    if not stat.S_ISREG(st.st_mode):
+        raise GuestError("unsupported", path, "this is a %s, not a regular file" % kind_of(st.st_mode))
+
+
+class Root:
+    """A directory and everything that may be reached through it."""
+
+    def __init__(self, directory: str, policy: Optional[Policy] = None, use_openat2: bool = True) -> None:
+        """Open ``directory``, a path of the host that the operator chose; it is resolved once, now.
+
+        Raises GuestError, whose path is then ``.``.
+        """
+        with os_errors("."):
+            self.path = os.path.realpath(directory)
+            self.fd = os.open(self.path, _PASS)
+        self.policy = policy or Policy()
+        self._identity = _identity(os.fstat(self.fd))
+        self._openat2 = _probe_openat2() if use_openat2 else None
+
+    def close(self) -> None:
+        """Close the handle; every later call fails."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def relative(self, absolute: str) -> Optional[str]:
+        """Return the path from the root for an absolute path that leads through the root, by its own name or
+        by any alias of it; None for every other. Only directories are compared: nothing outside is named."""
+        clean = os.path.normpath(absolute)
+        prefix = clean
+        while True:
+            try:
+                st = os.stat(prefix)
+            except (OSError, ValueError):
+                pass
+            else:
+                if _identity(st) == self._identity:
+                    rest = clean[len(prefix) :].strip("/")
+                    return rest or "."
+            if prefix in ("/", "//", ""):
+                return None
+            prefix = os.path.dirname(prefix)
+
+    def locate(
+        self, path: str, follow: bool = True, make_parents: bool = False, cached: bool = False
+    ) -> Place:
+        """Resolve ``path`` to a Place; with ``follow`` a final link leads to its target, which need not exist.
+
+        ``make_parents`` makes missing directories on the way. ``cached`` answers from the kernel's caches or
+        raises WouldBlock. Raises not_found for a missing parent, not_directory, escapes_root, too_many_links,
+        denied, and unavailable when the root is gone.
+        """
+        parts = names.parts(path)
+        self.policy.check(path)
+        if not parts:
+            return self._root_place()
+        place = self._quick(path, parts, cached)
+        if place is None or (follow and place.st is not None and stat.S_ISLNK(place.st.st_mode)):
+            if place is not None:
+                place.close()
+            if cached:
+                raise WouldBlock
+            place = _Walk(self, path, make_parents).locate(parts, follow)
+        return place
+
+    def _root_place(self) -> Place:
+        place = Place(self.fd, ".", ".", owned=False)
+        place.look()
+        self.check_alive()
+        return place
+
+    def _quick(self, path: str, parts: List[str], cached: bool) -> Optional[Place]:
+        """Locate in at most two system calls, or return None where the walk has to judge."""
+        if len(parts) == 1:
+            place = Place(self.fd, parts[0], path, owned=False)
+        elif self._openat2 is None:
+            return None
+        else:
+            try:
+                fd = self._openat2.directory(self.fd, os.fsencode("/".join(parts[:-1])), cached)
+            except OSError:
+                return None
+            place = Place(fd, parts[-1], path, owned=True)
+        try:
+            place.look()
+        except OSError as error:
+            place.close()
+            raise from_os_error(error, path) from error
+        if place.st is None and len(parts) == 1:
+            self.check_alive()
+        return place
+
+    def check_alive(self) -> None:
+        """Raise unavailable when the root directory itself was deleted."""
+        if os.fstat(self.fd).st_nlink == 0:
+            raise GuestError(
+                "unavailable", ".", "the root directory was deleted", "make it again and restart the server"
+            )
+
+
+def _identity(st: os.stat_result) -> Tuple[int, int]:
+    return st.st_dev, st.st_ino
+
+
+class _Walk:
+    """One resolution, component by component, with the open directories from the root down kept on a stack."""
+
+    def __init__(self, root: Root, path: str, make_parents: bool) -> None:
+        self._root = root
+        self._path = path
+        self._make_parents = make_parents
+        self._links = 0
+        self._fds: List[int] = []
+        self._names: List[str] = []
+
+    def locate(self, parts: List[str], follow: bool) -> Place:
+        try:
+            return self._locate(list(reversed(parts)), follow)
+        except OSError as error:
+            raise from_os_error(error, self._path) from error
+        finally:
+            self._rewind()
+
+    def _locate(self, pending: List[str], follow: bool) -> Place:
+        while pending:
+            name = pending.pop()
+            if name == "..":
+                self._up()
+                continue
+            last = not pending
+            self._root.policy.check(self._resolved(name))
+            st = self._lstat(name)
+            if st is not None and stat.S_ISLNK(st.st_mode) and (follow or not last):
+                pending.extend(reversed(self._target(name)))
+            elif last:
+                return self._place(name, st)
+            else:
+                self._down(name, st)
+        # a link or `..` led to a directory that is already open: the root, or one on the way
+        if not self._names:
+            return self._root._root_place()
+        name = self._names[-1]
+        self._up()
+        return self._place(name, self._lstat(name))
+
+    def _here(self) -> int:
+        return self._fds[-1] if self._fds else self._root.fd
+
+    def _resolved(self, name: str) -> str:
+        return "/".join(self._names + [name])
+
+    def _lstat(self, name: str) -> Optional[os.stat_result]:
+        try:
+            return os.stat(name, dir_fd=self._here(), follow_symlinks=False)
+        except FileNotFoundError:
+            if not self._fds:
+                self._root.check_alive()
+            return None
+
+    def _place(self, name: str, st: Optional[os.stat_result]) -> Place:
+        fd = self._fds.pop() if self._fds else self._root.fd
+        place = Place(fd, name, self._resolved(name), owned=fd != self._root.fd)
+        place.st = st
+        return place
+
+    def _down(self, name: str, st: Optional[os.stat_result]) -> None:
+        here = self._here()
+        if st is None:
+            if not self._make_parents:
+                raise GuestError("not_found", self._path, "its parent %s does not exist" % self._resolved(name))
+            self._root.policy.check_write(self._path)
+            try:
+                os.mkdir(name, dir_fd=here)
+            except FileExistsError:
+                pass
+            else:
+                adopt(here, name)
+                flush_directory(here)
+        elif not stat.S_ISDIR(st.st_mode):
+            raise GuestError("not_directory", self._path, "%s is not a directory" % self._resolved(name))
+        try:
+            fd = os.open(name, _PASS_NOFOLLOW, dir_fd=here)
+        except OSError as error:
+            # a link may have taken the directory's place since it was looked at
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise GuestError("conflict", self._path, "a directory on the way was replaced; try again") from error
+            raise
+        self._fds.append(fd)
+        self._names.append(name)
+
+    def _up(self) -> None:
+        if not self._names:
+            raise self._escape()
+        os.close(self._fds.pop())
+        self._names.pop()
+
+    def _target(self, name: str) -> List[str]:
+        self._links += 1
+        if self._links > MOST_LINKS:
+            raise GuestError("too_many_links", self._path, "more than %d symbolic links in a row" % MOST_LINKS)
+        target = os.readlink(name, dir_fd=self._here())
+        if target.startswith("/"):
+            relative = self._root.relative(target)
+            if relative is None:
+                raise self._escape()
+            self._rewind()
+            target = relative
+        found = [part for part in target.split("/") if part not in ("", ".")]
+        if any(names.is_own(part) for part in found):
+            raise GuestError("invalid_argument", self._path, "a link on the way points at a reserved name")
+        return found
+
+    def _rewind(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+        self._names.clear()
+
+    def _escape(self) -> GuestError:
+        return GuestError(
+            "escapes_root", self._path, "a symbolic link on the way leads outside the root", "use a path beneath it"
+        )
+
+
+def adopt(fd: int, name: str) -> None:
+    """Give a new entry its parent directory's owner and group, where the writer is root and they differ."""
+    if os.geteuid() != 0:
+        return
+    parent = os.fstat(fd)
+    if parent.st_uid or parent.st_gid:
+        os.chown(name, parent.st_uid, parent.st_gid, dir_fd=fd, follow_symlinks=False)
+
+
+def flush_directory(fd: int) -> None:
+    """Make a directory's entries durable; ``fd`` may be a handle that only passes through."""
+    readable = os.open(".", os.O_RDONLY | DIRECTORY, dir_fd=fd)
+    try:
+        os.fsync(readable)
+    finally:
+        os.close(readable)
