@@ -1,0 +1,66 @@
+# Every target makes what it needs: on a fresh machine with Python >= 3.11 (venv and pip) and make, `make test` is enough.
+# Another interpreter: `make test PYTHON=python3.13`.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
+	done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench conformance wheel pin clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: .venv/ready ## watch an agent's errand on the real server
+	$(BIN)/python -m tools.demo
+
+test: .venv/ready ## run the test suite
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/ready ## linter, format, types, floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready ## let ruff mend and format what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/node ## compare with the official filesystem server
+	$(BIN)/python -m tools.bench $(ARGS)
+
+conformance: .venv/node ## the official conformance suite and the Inspector's strict check
+	$(BIN)/python -m pytest -m conformance -s tests/mcp_conformance
+
+wheel: .venv/ready ## build dist/*.whl
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+# Dependencies come pinned and hashed; the project itself, which has no hash yet, without dependencies.
+.venv/ready: pyproject.toml constraints/dev.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv and pip found; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --require-hashes --only-binary :all: -r constraints/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/node: .venv/ready constraints/node.txt
+	$(PIP) install --require-hashes --only-binary :all: -r constraints/node.txt
+	@touch $@
+
+# Renew the pins: the newest releases that pyproject.toml admits, with the hashes of all their files.
+PIN = .cache/pin/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+pin: ## renew constraints/*.txt
+	$(PYTHON) -m venv .cache/pin
+	.cache/pin/bin/python -m pip --quiet install uv
+	$(PIN) pyproject.toml --group dev --python-version 3.11 -o constraints/dev.txt
+	$(PIN) pyproject.toml --python-version 3.11 --constraint constraints/dev.txt -o constraints/runtime.txt
+	$(PIN) --group pyproject.toml:node --python-version 3.11 -o constraints/node.txt
+	$(PIN) --group pyproject.toml:guest --python-version 3.8 -o constraints/guest.txt
+
+clean: ## remove what make made
+	rm -rf .venv .bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
