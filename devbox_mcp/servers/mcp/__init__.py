@@ -1,0 +1,1 @@
+"""The MCP door: tools, resources and subscriptions over stdio and streamable HTTP."""

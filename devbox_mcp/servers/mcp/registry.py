@@ -1,0 +1,199 @@
+"""A tool is one typed function; its name, description and schemas come from it and from nowhere else."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from devbox_mcp.errors import DevboxError
+from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.mcp.results import error_result, failure
+from devbox_mcp.servers.mcp.zips import ZipStore
+from devbox_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Result = types.CallToolResult | types.InputRequiredResult
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a tool works with beside its arguments: the devboxes, the settings, the zips kept for links, and the
+    request it answers. ``over_stdio`` tells whether the client is a process of this machine's user."""
+
+    sandboxes: Sandboxes
+    settings: Settings
+    zips: ZipStore
+    context: ServerRequestContext[Any, Any]
+    params: types.CallToolRequestParams
+    over_stdio: bool
+
+
+Handler = Callable[..., Awaitable[Result]]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A published tool: ``handler`` takes the Call and then the arguments."""
+
+    handler: Handler
+    title: str
+    toolset: str
+    reads_only: bool
+    saves_locally: bool
+    destructive: bool
+    idempotent: bool
+    output: type[BaseModel] | None
+
+    @property
+    def name(self) -> str:
+        """The handler's own name."""
+        return self.handler.__name__
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The model that a call's arguments are validated with; unknown ones are refused."""
+        fields: dict[str, Any] = {}
+        for parameter in list(inspect.signature(self.handler, eval_str=True).parameters.values())[1:]:
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            fields[parameter.name] = (_without_none(parameter.annotation), default)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+    @cached_property
+    def definition(self) -> types.Tool:
+        """The tool as MCP lists it."""
+        return types.Tool(
+            name=self.name,
+            title=self.title,
+            description=inspect.getdoc(self.handler),
+            input_schema=flat_schema(self.arguments),
+            output_schema=None if self.output is None else flat_schema(self.output, "serialization"),
+            annotations=types.ToolAnnotations(
+                title=self.title,
+                read_only_hint=self.reads_only and not self.saves_locally,
+                destructive_hint=self.destructive,
+                idempotent_hint=self.idempotent,
+                open_world_hint=False,
+            ),
+        )
+
+    async def __call__(self, call: Call, arguments: dict[str, Any]) -> Result:
+        """Validate the arguments and run; every failure becomes a result that a model can act on."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            validated = self.arguments.model_validate(given)
+        except ValidationError as error:
+            return failure(_explain(self, error))
+        try:
+            return await self.handler(call, **{name: getattr(validated, name) for name in type(validated).model_fields})
+        except DevboxError as error:
+            return error_result(error)
+        except Exception:
+            logger.exception("tool %s failed", self.name)
+            return failure(f"{self.name}: an internal error; the server's log has the details [internal]")
+
+
+def tool(
+    title: str,
+    toolset: str,
+    *,
+    reads_only: bool = False,
+    saves_locally: bool = False,
+    destructive: bool = False,
+    idempotent: bool = False,
+    output: type[BaseModel] | None = None,
+) -> Callable[[Handler], Tool]:
+    """Publish a function as a tool; its docstring is what a model reads. ``reads_only``: it leaves the devbox as
+    it is; ``saves_locally``: but may write a file on the server's machine."""
+
+    def publish(handler: Handler) -> Tool:
+        return Tool(handler, title, toolset, reads_only, saves_locally, destructive, idempotent or reads_only, output)
+
+    return publish
+
+
+def select(tools: Iterable[Tool], settings: Settings) -> dict[str, Tool]:
+    """Return the tools that these settings publish, by name."""
+    return {
+        tool.name: tool
+        for tool in tools
+        if tool.toolset in settings.toolsets and (tool.reads_only or not settings.read_only)
+    }
+
+
+def _without_none(annotation: Any) -> Any:
+    """Drop ``| None``: an optional argument is one that is left out, and clients like plain types."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return Annotated[(_without_none(inner), *metadata)]
+    choices = get_args(annotation)
+    if NoneType in choices:
+        rest = [choice for choice in choices if choice is not NoneType]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation
+
+
+def flat_schema(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
+    """Return a model's JSON schema as every client understands it: no ``$ref``, no titles, no null defaults."""
+    schema = model.model_json_schema(mode=mode)
+    definitions = schema.pop("$defs", {})
+    flat = _flatten(schema, definitions)
+    flat.pop("description", None)
+    flat["additionalProperties"] = False
+    return flat
+
+
+def _flatten(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_flatten(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[node["$ref"].rpartition("/")[2]]
+        return _flatten({**target, **{key: value for key, value in node.items() if key != "$ref"}}, definitions)
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if key == "properties":
+            flat[key] = {name: _flatten(item, definitions) for name, item in value.items()}
+        elif key == "default" and value is None:
+            continue
+        elif key != "title":
+            flat[key] = _flatten(value, definitions)
+    return flat
+
+
+def _explain(tool: Tool, error: ValidationError) -> str:
+    """Say in one line a problem what is wrong with the arguments, without repeating their values."""
+    names = list(tool.arguments.model_fields)
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"there is no argument {where!r}; {tool.name} takes {', '.join(names)}")
+        elif problem["type"] == "missing":
+            lines.append(f"the argument {where!r} is missing")
+        else:
+            lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    return f"{tool.name}: " + "; ".join(lines) + " [invalid_argument]"
+
+
+def json_list(value: Any) -> Any:
+    """Accept a list that a client sent as its JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+

@@ -1,0 +1,222 @@
+"""read_file, list_dir, stat."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+import mcp_types as types
+from pydantic import BaseModel, Field
+
+from devbox_mcp import text as texts
+from devbox_mcp.errors import TooLarge, Unsupported
+from devbox_mcp.models import FileInfo, Lines
+from devbox_mcp.paths import SandboxPath
+from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.servers.mcp.registry import Call, tool
+from devbox_mcp.servers.mcp.resources import link
+from devbox_mcp.servers.mcp.results import answered, blob, notes, short, shown, text_block, when
+from devbox_mcp.servers.mcp.tools.arguments import Cursor, Devbox, Limit, Path, decode_cursor, encode_cursor
+
+_HASHED_BY_STAT = 64 * 1024 * 1024
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+@tool("Read file", "read", reads_only=True)
+async def read_file(
+    call: Call,
+    path: Path,
+    offset: Annotated[
+        int | None,
+        Field(description="First line, from 1; negative counts from the end. With encoding=base64: first byte, from 0."),
+    ] = None,
+    limit: Annotated[int | None, Field(description="Most lines; with encoding=base64, bytes.")] = None,
+    encoding: Annotated[
+        Literal["auto", "utf-8", "base64"],
+        Field(description="auto shows text, images, and other bytes embedded; base64 shows any bytes as text."),
+    ] = "auto",
+    line_numbers: Annotated[
+        bool | None, Field(description="Number the lines (default); false gives the bare text.")
+    ] = None,
+    devbox: Devbox = None,
+) -> types.CallToolResult:
+    """Read a file: whole if it is small, otherwise a range of lines and how to go on.
+
+    Lines are shown as `number<TAB>text`; the text is verbatim, so it can be pasted into edit_file. The last line of
+    the result tells size, sha256 (for if_match), and whether there is more.
+    """
+    sandbox, parsed = await call.sandboxes.resolve(devbox, path, "read")
+    if encoding == "base64":
+        return await _read_bytes(sandbox, parsed, offset or 0, limit)
+    lines = await sandbox.read_lines(parsed, first=1 if offset is None else offset, count=limit)
+    decoded = None if lines.binary else texts.decode(lines.data)
+    if decoded is None:
+        if encoding == "utf-8":
+            raise Unsupported("read", parsed.text, "this is not UTF-8 text", hint="read it with encoding=base64")
+        return await _embed(sandbox, parsed, lines.info)
+    numbered = call.settings.line_numbers if line_numbers is None else line_numbers
+    body = texts.number(decoded, lines.first) if numbered else decoded
+    facts = _facts(sandbox, parsed, lines)
+    return shown(text_block(body), text_block(facts)) if body else shown(text_block(facts))
+
+
+def _facts(sandbox: Sandbox, path: SandboxPath, lines: Lines) -> str:
+    total = "" if lines.total is None else f" of {lines.total}"
+    last = lines.first + lines.count - 1
+    if lines.count == 0:
+        span = "empty file" if lines.info.size == 0 else f"no lines from {lines.first} on{total and f'; there are {lines.total}'}"
+    elif lines.more or lines.first > 1:
+        span = f"lines {lines.first}-{last}{total}"
+    else:
+        span = f"{lines.count} line{'s' if lines.count != 1 else ''}"
+    onward = ""
+    if lines.cut:
+        onward = f"line {last} is longer than one result: read the rest with encoding=base64 and a byte offset"
+        if lines.more:
+            onward += f"; the next line is offset={last + 1}"
+    elif lines.more:
+        onward = f"truncated: continue with offset={last + 1}"
+    return notes(
+        [
+            span,
+            texts.human_size(lines.info.size),
+            texts.mime_type(path.name, lines.data[:512]),
+            f"sha256 {short(lines.info.sha256)}" if lines.info.sha256 else "",
+            onward,
+        ]
+    )
+
+
+async def _read_bytes(sandbox: Sandbox, path: SandboxPath, offset: int, limit: int | None) -> types.CallToolResult:
+    most = sandbox.limits.inline
+    if limit is not None and limit > most:
+        raise TooLarge(
+            "read", path.text, f"{limit} bytes are over the {most} that one result holds", hint="read it in pieces"
+        )
+    content = await sandbox.read_bytes(path, offset=offset, length=most if limit is None else limit)
+    data = await content.read()
+    end = content.offset + len(data)
+    facts = notes(
+        [
+            f"base64 of bytes {content.offset}-{end - 1}" if data else f"no bytes from {offset} on",
+            f"of {content.info.size}",
+            f"truncated: continue with offset={end}" if end < content.info.size else "",
+        ]
+    )
+    return shown(text_block(base64.b64encode(data).decode("ascii")), text_block(facts))
+
+
+async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.CallToolResult:
+    """Show bytes that are no text: images as such, small ones embedded, big ones by a link."""
+    size = texts.human_size(info.size)
+    if info.size > sandbox.limits.inline:
+        head = await (await sandbox.read_bytes(path, length=512)).read()
+        mime_type = texts.mime_type(path.name, head)
+        facts = notes(
+            [mime_type, size, f"too large to embed: read the link in pieces of {sandbox.limits.inline} bytes, or read_file with encoding=base64, offset and limit"]
+        )
+        return shown(link(sandbox, path, mime_type, info.size), text_block(facts))
+    data = await (await sandbox.read_bytes(path)).read()
+    mime_type = texts.mime_type(path.name, data[:512])
+    facts = text_block(notes([mime_type, size, f"sha256 {short(info.sha256)}" if info.sha256 else ""]))
+    if mime_type in _IMAGES:
+        encoded = base64.b64encode(data).decode("ascii")
+        return shown(types.ImageContent(data=encoded, mime_type=mime_type), facts)
+    return shown(blob(path.uri(sandbox.name), mime_type, data), facts)
+
+
+class Listing(BaseModel):
+    """What list_dir answers."""
+
+    path: str
+    entries: list[str] = Field(description="Paths below path; directories end in /, links read name -> target.")
+    truncated: bool
+    next_cursor: str | None = None
+    unreadable: list[str] | None = None
+
+
+@tool("List directory", "read", reads_only=True, output=Listing)
+async def list_dir(
+    call: Call,
+    path: Path = ".",
+    depth: Annotated[int, Field(description="Levels to descend; 1 is the directory alone.")] = 1,
+    glob: Annotated[str | None, Field(description="Only entries whose path below `path` matches.")] = None,
+    details: Annotated[bool, Field(description="Also size in bytes, time and mode of every entry.")] = False,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    devbox: Devbox = None,
+) -> types.CallToolResult:
+    """List a directory, hidden entries too. Directories end in `/`, links show `-> target`."""
+    sandbox, parsed = await call.sandboxes.resolve(devbox, path, "list")
+    after = None if cursor is None else SandboxPath(decode_cursor(cursor, "list", parsed.text))
+    page = await sandbox.list(parsed, depth=depth, glob=glob, limit=limit, after=after, details=details)
+    strip = 0 if parsed.is_root else len(parsed.text) + 1
+    entries = [_entry(sandbox, info, strip, details) for info in page.entries]
+    listing = Listing(
+        path=parsed.shown(sandbox.name),
+        entries=entries,
+        truncated=page.after is not None,
+        next_cursor=None if page.after is None else encode_cursor(page.after.text),
+        unreadable=[one.shown(sandbox.name) for one in page.unreadable] or None,
+    )
+    lines = list(entries) or ["(no entries)" if glob is None else "(no entry matches)"]
+    if listing.truncated:
+        lines.append(notes([f"{len(entries)} entries, truncated: continue with cursor={listing.next_cursor}"]))
+    if listing.unreadable:
+        lines.append(notes([f"could not look into {', '.join(listing.unreadable)}"]))
+    return answered("\n".join(lines), listing)
+
+
+def _entry(sandbox: Sandbox, info: FileInfo, strip: int, details: bool) -> str:
+    path = info.path
+    name = path.text[strip:] if path.text.isprintable() else path.uri(sandbox.name)
+    if info.type == "directory":
+        name += "/"
+    elif info.target is not None:
+        target = SandboxPath(info.target)
+        name += f" -> {target.text if target.text.isprintable() else target.uri(sandbox.name)}"
+    elif info.type != "file":
+        name += f" ({info.type})"
+    return f"{name}\t{info.size}\t{when(info.modified)}\t{info.mode:04o}" if details else name
+
+
+class Status(BaseModel):
+    """What stat answers."""
+
+    path: str
+    type: str
+    size: int
+    modified: str
+    mode: str
+    mime_type: str | None = None
+    sha256: str | None = None
+    target: str | None = None
+    hard_links: int | None = None
+    root: str | None = None
+    uri: str | None = None
+
+
+@tool("File information", "read", reads_only=True, output=Status)
+async def stat(call: Call, path: Path = ".", devbox: Devbox = None) -> types.CallToolResult:
+    """Describe a file, directory or link: type, size in bytes, time, mode, sha256 of files up to 64 MiB, link target.
+
+    For `.` it also tells the root's absolute path, to use with a shell in the same place.
+    """
+    sandbox, parsed = await call.sandboxes.resolve(devbox, path, "stat")
+    info = await sandbox.stat(parsed)
+    if info.type == "file" and info.size <= _HASHED_BY_STAT:
+        info = await sandbox.stat(parsed, sha256=True)
+    status = Status(
+        path=parsed.shown(sandbox.name),
+        type=info.type,
+        size=info.size,
+        modified=when(info.modified),
+        mode=f"{info.mode:04o}",
+        mime_type=texts.mime_type(parsed.name, b"") if info.type == "file" else None,
+        sha256=info.sha256,
+        target=info.target,
+        hard_links=info.links if info.type == "file" and info.links > 1 else None,
+        root=sandbox.root if parsed.is_root else None,
+        uri=parsed.uri(sandbox.name),
+    )
+    return answered("\n".join(f"{name}: {value}" for name, value in status.model_dump(exclude_none=True).items()), status)
