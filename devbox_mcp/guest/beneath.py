@@ -12,8 +12,9 @@ import os
 import stat
 import struct
 import sys
+from contextlib import suppress
 from types import TracebackType
-from typing import List, Optional, Tuple, Type
+from typing import List, Optional, Set, Tuple, Type
 
 from . import names
 from .errors import GuestError, from_os_error, os_errors
@@ -190,6 +191,8 @@ class Root:
         self.policy = policy or Policy()
         self._identity = _identity(os.fstat(self.fd))
         self._openat2 = _probe_openat2() if use_openat2 else None
+        #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
+        self.swept: Set[Tuple[int, int]] = set()
 
     def close(self) -> None:
         """Close the handle; every later call fails."""
@@ -216,13 +219,18 @@ class Root:
             prefix = os.path.dirname(prefix)
 
     def locate(
-        self, path: str, follow: bool = True, make_parents: bool = False, cached: bool = False
+        self,
+        path: str,
+        follow: bool = True,
+        make_parents: bool = False,
+        cached: bool = False,
+        made: Optional[List[str]] = None,
     ) -> Place:
         """Resolve ``path`` to a Place; with ``follow`` a final link leads to its target, which need not exist.
 
-        ``make_parents`` makes missing directories on the way. ``cached`` answers from the kernel's caches or
-        raises WouldBlock. Raises not_found for a missing parent, not_directory, escapes_root, too_many_links,
-        denied, and unavailable when the root is gone.
+        ``make_parents`` makes missing directories on the way and adds their paths to ``made``. ``cached`` answers
+        from the kernel's caches or raises WouldBlock. Raises not_found for a missing parent, not_directory,
+        escapes_root, too_many_links, denied, and unavailable when the root is gone.
         """
         parts = names.parts(path)
         self.policy.check(path)
@@ -234,7 +242,7 @@ class Root:
                 place.close()
             if cached:
                 raise WouldBlock
-            place = _Walk(self, path, make_parents).locate(parts, follow)
+            place = _Walk(self, path, make_parents, made).locate(parts, follow)
         return place
 
     def _root_place(self) -> Place:
@@ -279,10 +287,11 @@ def _identity(st: os.stat_result) -> Tuple[int, int]:
 class _Walk:
     """One resolution, component by component, with the open directories from the root down kept on a stack."""
 
-    def __init__(self, root: Root, path: str, make_parents: bool) -> None:
+    def __init__(self, root: Root, path: str, make_parents: bool, made: Optional[List[str]]) -> None:
         self._root = root
         self._path = path
         self._make_parents = make_parents
+        self._made = made
         self._links = 0
         self._fds: List[int] = []
         self._names: List[str] = []
@@ -350,6 +359,8 @@ class _Walk:
             else:
                 adopt(here, name)
                 flush_directory(here)
+                if self._made is not None:
+                    self._made.append(self._resolved(name))
         elif not stat.S_ISDIR(st.st_mode):
             raise GuestError("not_directory", self._path, "%s is not a directory" % self._resolved(name))
         try:
@@ -401,7 +412,8 @@ def adopt(fd: int, name: str) -> None:
         return
     parent = os.fstat(fd)
     if parent.st_uid or parent.st_gid:
-        os.chown(name, parent.st_uid, parent.st_gid, dir_fd=fd, follow_symlinks=False)
+        with suppress(PermissionError):  # a root without that privilege, as in many containers
+            os.chown(name, parent.st_uid, parent.st_gid, dir_fd=fd, follow_symlinks=False)
 
 
 def flush_directory(fd: int) -> None:

@@ -1,0 +1,159 @@
+"""New content on its way to a name: written beside it under a hidden name, flushed, then renamed over it."""
+
+import errno
+import hashlib
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import Iterable, Optional, Type
+
+from . import attributes, names
+from .durable import flush, start_writing
+from .errors import GuestError, from_os_error, os_errors
+from .info import CHUNK
+from .job import Job
+from .locks import Parent, try_lock
+from .renaming import rename_new
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Draft:
+    """A hidden file in the directory ``parent``, locked while it is open, gone on leaving the context unless
+    ``publish`` gave it its name. ``path`` is what its errors name; ``size`` and ``sha256`` are of what was
+    written so far."""
+
+    def __init__(self, parent: Parent, path: str, mode: int = 0o600) -> None:
+        """``mode`` meets the umask, as for any new file."""
+        self.size = 0
+        self._digest = hashlib.sha256()
+        self._parent = parent
+        self._path = path
+        self._name = names.own_name("part")
+        with os_errors(path):
+            self.fd = os.open(self._name, _CREATE, mode, dir_fd=parent.fd)
+        self._pending = True
+        self._flushed = False
+        try:
+            try_lock(self.fd, path)
+        except GuestError:
+            self.discard()
+            raise
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written so far, in hex."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self._flushed = False
+        self._digest.update(data)
+        self.size += len(data)
+        write_all(self.fd, data, self._path)
+
+    def fill(self, body: Iterable[bytes], job: Job) -> None:
+        """Add everything that ``body`` yields."""
+        for chunk in body:
+            job.check(self._path)
+            self.write(chunk)
+            job.advance(len(chunk))
+
+    def add_file(self, fd: int, job: Job) -> None:
+        """Add the whole of an open file, from its start."""
+        offset = 0
+        while True:
+            with os_errors(self._path):
+                chunk = os.pread(fd, CHUNK, offset)
+            if not chunk:
+                return
+            job.check(self._path)
+            self.write(chunk)
+            offset += len(chunk)
+
+    def verify(self, sha256: Optional[str]) -> None:
+        """Raise integrity where the bytes are not those that the sender hashed."""
+        if sha256 is not None and self.sha256 != sha256.lower():
+            raise GuestError("integrity", self._path, "the bytes that arrived are not the bytes that were sent")
+
+    def become_new(self, executable: Optional[bool]) -> None:
+        """Take on what a new file has; for a draft made with mode 0666."""
+        self._flushed = False
+        with os_errors(self._path):
+            attributes.make_new(self._parent.fd, self.fd, self._name, executable)
+
+    def become_like(self, old_fd: int, executable: Optional[bool] = None) -> None:
+        """Take over what the file that is to be replaced has."""
+        self._flushed = False
+        with os_errors(self._path):
+            attributes.keep(self.fd, old_fd, executable)
+
+    def start_writing(self) -> None:
+        """Begin writing to disk without waiting, where many drafts are flushed together."""
+        start_writing(self.fd)
+
+    def flush(self) -> None:
+        """Wait until the disk has it, unless it has it already. Raises integrity if it then is not as long as
+        what was written."""
+        if self._flushed:
+            return
+        with os_errors(self._path):
+            flush(self.fd)
+            size = os.fstat(self.fd).st_size
+        if size != self.size:
+            raise GuestError("integrity", self._path, "the file system kept %d of %d bytes" % (size, self.size))
+        self._flushed = True
+
+    def shut(self) -> None:
+        """Close the file but keep it hidden; its youth keeps it from being swept."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def publish(self, name: str, new: bool) -> None:
+        """Rename it to ``name``; with ``new`` the name must be free. Raises exists, busy, is_directory."""
+        try:
+            if new:
+                rename_new(self._parent.fd, self._name, self._parent.fd, name)
+            else:
+                os.rename(self._name, name, src_dir_fd=self._parent.fd, dst_dir_fd=self._parent.fd)
+        except OSError as error:
+            mapped = from_os_error(error, self._path)
+            if error.errno == errno.EBUSY:
+                mapped.hint = "it is a mount point: pass in_place=true to write into it, which is not atomic"
+            raise mapped from error
+        self._pending = False
+        self._name = name
+
+    def stat(self) -> os.stat_result:
+        """Return the stat of the file under the name it has now."""
+        with os_errors(self._path):
+            if self.fd >= 0:
+                return os.fstat(self.fd)
+            return os.stat(self._name, dir_fd=self._parent.fd, follow_symlinks=False)
+
+    def discard(self) -> None:
+        """Close it, and remove it unless it was published."""
+        if self._pending:
+            self._pending = False
+            with suppress(OSError):  # the directory itself is gone, or the disk is; a sweep will come
+                os.unlink(self._name, dir_fd=self._parent.fd)
+        self.shut()
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.discard()
+
+
+def write_all(fd: int, data: bytes, path: str) -> None:
+    """Write all of ``data``. Raises no_space, io_error."""
+    with os_errors(path):
+        written = os.write(fd, data)
+        if written < len(data):
+            rest = memoryview(data)
+            while written < len(data):
+                written += os.write(fd, rest[written:])

@@ -1,0 +1,58 @@
+"""Clearing away what a crash left behind: hidden files and directories that nobody works with any more."""
+
+import os
+import stat
+import time
+from contextlib import suppress
+from typing import List, Optional
+
+from . import names
+from .beneath import DIRECTORY, Root
+from .errors import GuestError
+from .job import Job
+from .locks import Parent, try_lock
+from .removal import Removal
+
+OLD = 3600.0  # seconds since the last change
+_PREFIXES = tuple(names.OWN_PREFIX + kind + "-" for kind in ("part", "trash"))
+_MOST_REMEMBERED = 4096
+
+
+def sweep_once(root: Root, parent: Parent) -> None:
+    """Sweep a directory, unless this process has done so before."""
+    if parent.identity not in root.swept:
+        if len(root.swept) >= _MOST_REMEMBERED:
+            root.swept.clear()
+        root.swept.add(parent.identity)
+        sweep(parent)
+
+
+def sweep(parent: Parent, now: Optional[float] = None) -> None:
+    """Remove from a directory what the guest left there more than an hour ago and no process holds locked.
+
+    Failing to is no error: it is somebody else's, or the next write here tries again.
+    """
+    now = time.time() if now is None else now
+    found: List[str] = []
+    with suppress(OSError), os.scandir(parent.fd) as entries:
+        found += [entry.name for entry in entries if entry.name.startswith(_PREFIXES)]
+    for name in found:
+        with suppress(OSError, GuestError):
+            _sweep_one(parent, name, now)
+
+
+def _sweep_one(parent: Parent, name: str, now: float) -> None:
+    st = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+    # the ctime: what was set aside by a rename has an old mtime, and is in use all the same
+    if now - st.st_ctime < OLD:
+        return
+    if not stat.S_ISREG(st.st_mode) and not stat.S_ISDIR(st.st_mode):
+        os.unlink(name, dir_fd=parent.fd)
+        return
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(name, flags | (DIRECTORY if stat.S_ISDIR(st.st_mode) else 0), dir_fd=parent.fd)
+    try:
+        if try_lock(fd, parent.path):
+            Removal(Job()).remove(parent.fd, name, parent.path)
+    finally:
+        os.close(fd)

@@ -1,0 +1,107 @@
+"""The file that a write is aimed at, and the draft that is to take its place."""
+
+import os
+import stat
+from typing import Any, Dict, List, Optional
+
+from .beneath import Place, Root, check_regular
+from .drafts import Draft
+from .errors import GuestError
+from .info import describe, revision
+from .job import Job
+from .locks import Parent
+from .versions import check_prefix, require_match
+
+
+def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[str]] = None) -> Place:
+    """Resolve the path of a file to write, through links. Missing parents are made (and added to ``made``), except
+    with ``if_match``, which a missing file cannot satisfy: that raises conflict."""
+    check_prefix(if_match, path)
+    root.policy.check_write(path)
+    try:
+        return root.locate(path, make_parents=if_match is None, made=made)
+    except GuestError as error:
+        if error.code != "not_found" or if_match is None:
+            raise
+        raise GuestError("conflict", path, "the file does not exist", sha256=None) from error
+
+
+class Target:
+    """A file about to be written at ``place``, in the directory ``parent``; both stay the caller's.
+
+    In order: ``draft`` and fill it, ``dress`` and flush it, then under the lock ``look_again`` and ``publish``.
+    ``path`` is what the caller calls it; ``create`` demands that nothing is there.
+    """
+
+    def __init__(
+        self, place: Place, parent: Parent, path: str, executable: Optional[bool] = None, create: bool = False
+    ) -> None:
+        """Raises exists, is_directory, unsupported for a special file, permission_denied."""
+        self.place = place
+        self.parent = parent
+        self.path = path
+        self._executable = executable
+        self._create = create
+        self._dressed_as: Optional[str] = None
+        self._check()
+
+    @property
+    def exists(self) -> bool:
+        """Whether a file was there when last looked at."""
+        return self.place.st is not None
+
+    def _check(self) -> None:
+        if self.place.st is None:
+            return
+        if self._create:
+            raise GuestError("exists", self.path, "something is here already")
+        check_regular(self.place.st, self.path)
+        if not os.access(self.place.name, os.W_OK, dir_fd=self.parent.fd):
+            raise GuestError("permission_denied", self.path, "the file is write-protected")
+
+    def draft(self) -> Draft:
+        """Begin new content. Only its owner can read what is to replace a file, until it is dressed like it."""
+        return Draft(self.parent, self.path, 0o600 if self.exists else 0o666)
+
+    def dress(self, draft: Draft) -> None:
+        """Give the draft the owner, mode and so on that the file has, or a new file is to have."""
+        if self.place.st is None:
+            draft.become_new(self._executable)
+            return
+        old_fd = self.place.open_file()
+        try:
+            self._dressed_as = revision(os.fstat(old_fd))
+            draft.become_like(old_fd, self._executable)
+        finally:
+            os.close(old_fd)
+
+    def look_again(self, if_match: Optional[str], job: Job) -> Optional[str]:
+        """Under the lock: see what is there now, and return its sha256 if ``if_match`` asks for it.
+        Raises conflict, and what the constructor raises."""
+        st = self.place.look()
+        if st is not None and stat.S_ISLNK(st.st_mode):
+            raise GuestError("conflict", self.path, "a symbolic link has taken the file's place", "try again")
+        self._check()
+        return require_match(self.place, self.path, if_match, job)
+
+    def publish(self, draft: Draft, previous: Optional[str]) -> Dict[str, Any]:
+        """Under the lock, after ``look_again``: put the draft in the file's place, and return what ``write``
+        answers. It lasts once the parent is flushed."""
+        old = self.place.st
+        if old is not None and self._dressed_as != revision(old):
+            self.dress(draft)
+        draft.flush()
+        draft.publish(self.place.name, new=self._create)
+        return written(self.path, draft.stat(), draft.sha256, old, previous)
+
+
+def written(
+    path: str, st: os.stat_result, sha256: str, old: Optional[os.stat_result], previous: Optional[str]
+) -> Dict[str, Any]:
+    """Return the answer of a write that replaced ``old``."""
+    return {
+        "info": describe(path, st, sha256=sha256),
+        "created": old is None,
+        "previous": previous,
+        "unlinked": old.st_nlink - 1 if old is not None and old.st_ino != st.st_ino else 0,
+    }

@@ -1,0 +1,114 @@
+"""Writing one file: the old content or the new, whole, whatever happens in between."""
+
+import os
+import stat
+from typing import Any, Dict, Iterable, Optional
+
+from . import targets
+from .attributes import with_executable
+from .beneath import Root, check_regular
+from .drafts import Draft, write_all
+from .durable import flush
+from .errors import GuestError, os_errors
+from .info import CHUNK, hash_file
+from .job import Job
+from .locks import Parent, locked
+from .sweep import sweep_once
+from .targets import Target, written
+
+_MODES = ("overwrite", "create", "append")
+_IN_PLACE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def write(
+    root: Root,
+    path: str,
+    body: Iterable[bytes],
+    job: Job,
+    *,
+    mode: str = "overwrite",
+    if_match: Optional[str] = None,
+    executable: Optional[bool] = None,
+    in_place: bool = False,
+    sha256: Optional[str] = None,
+) -> Dict[str, Any]:
+    """Write ``body`` to a file, through links, making missing parents; on any failure the old content stays.
+
+    ``mode`` is overwrite, create (raises exists) or append. ``if_match``: only onto that version. ``executable``
+    sets or clears x. ``in_place`` keeps the inode and its hard links; it is not atomic once it writes.
+    ``sha256`` is what the sender says that ``body`` hashes to.
+
+    Answers ``info`` (``describe``, with the sha256 of the new content), ``created``, ``previous`` (the sha256
+    that was there, where ``if_match`` made it known) and ``unlinked`` (hard links that keep the old content).
+    """
+    if mode not in _MODES:
+        raise GuestError("invalid_argument", path, "mode is one of %s" % ", ".join(_MODES))
+    with targets.locate(root, path, if_match) as place, Parent(place) as parent:
+        target = Target(place, parent, path, executable, create=mode == "create")
+        sweep_once(root, parent)
+        with target.draft() as draft:
+            draft.fill(body, job)
+            draft.verify(sha256)
+            spooled = in_place or mode == "append"
+            if not spooled:
+                target.dress(draft)
+                draft.flush()  # here rather than under the lock, which is then held for an instant
+            with locked((parent,), job):
+                previous = target.look_again(if_match, job)
+                if not spooled:
+                    answer = target.publish(draft, previous)
+                elif in_place and target.exists:
+                    answer = _write_over(target, draft, mode == "append", executable, previous, job)
+                else:
+                    answer = _write_whole(target, draft, mode == "append", previous, job)
+            parent.flush()
+            return answer
+
+
+def _write_whole(target: Target, addition: Draft, append: bool, previous: Optional[str], job: Job) -> Dict[str, Any]:
+    """Publish the old content, with ``append``, and the addition. All of it under the lock, for what another
+    append adds meanwhile must not get lost."""
+    with target.draft() as whole:
+        if append and target.exists:
+            old_fd = target.place.open_file()
+            try:
+                whole.add_file(old_fd, job)
+            finally:
+                os.close(old_fd)
+        whole.add_file(addition.fd, job)
+        target.dress(whole)
+        return target.publish(whole, previous)
+
+
+def _write_over(
+    target: Target, addition: Draft, append: bool, executable: Optional[bool], previous: Optional[str], job: Job
+) -> Dict[str, Any]:
+    """Write the addition into the file itself."""
+    with os_errors(target.path):
+        access = os.O_RDWR if append else os.O_WRONLY
+        fd = os.open(target.place.name, access | _IN_PLACE, dir_fd=target.parent.fd)
+    try:
+        old = os.fstat(fd)
+        check_regular(old, target.path)
+        _copy(addition.fd, fd, old.st_size if append else 0, target.path)
+        with os_errors(target.path):
+            if not append:
+                os.ftruncate(fd, addition.size)
+            if executable is not None:
+                os.fchmod(fd, with_executable(stat.S_IMODE(old.st_mode), executable))
+            flush(fd)
+        sha256 = hash_file(fd, target.path, job) if append else addition.sha256
+        return written(target.path, os.fstat(fd), sha256, old, previous)
+    finally:
+        os.close(fd)
+
+
+def _copy(source: int, fd: int, offset: int, path: str) -> None:
+    """Copy a whole file into another from ``offset`` on; not to be stopped in the middle."""
+    with os_errors(path):
+        os.lseek(source, 0, os.SEEK_SET)
+        os.lseek(fd, offset, os.SEEK_SET)
+        chunk = os.read(source, CHUNK)
+        while chunk:
+            write_all(fd, chunk, path)
+            chunk = os.read(source, CHUNK)
