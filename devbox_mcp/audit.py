@@ -59,7 +59,8 @@ class JsonLinesAudit:
     def write(self, record: AuditRecord) -> None:
         """Append one line."""
         fields = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.time)) + f".{int(record.time % 1 * 1e3):03d}Z",
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.time))
+            + f".{int(record.time % 1 * 1e3):03d}Z",
             "devbox": record.devbox,
             "op": record.op,
             "path": printable(record.path),

@@ -70,7 +70,9 @@ def parse(text: str, op: str) -> SandboxPath:
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:
-        raise InvalidArgument(op, text, "the path holds a lone surrogate", hint="percent-encode it in a devbox:// URI")
+        raise InvalidArgument(
+            op, text, "the path holds a lone surrogate", hint="percent-encode it in a devbox:// URI"
+        ) from None
     if len(encoded) > LONGEST:
         raise InvalidArgument(op, text[:80] + "…", f"the path is longer than {LONGEST} bytes")
     parts: list[str] = []

@@ -116,7 +116,9 @@ class Sandbox:
             if count is not None and count < 1:
                 raise InvalidArgument("read", path.text, f"limit is {count}, but a number of lines is at least 1")
             if first == 0:
-                raise InvalidArgument("read", path.text, "lines are counted from 1", hint="a negative offset counts from the end")
+                raise InvalidArgument(
+                    "read", path.text, "lines are counted from 1", hint="a negative offset counts from the end"
+                )
             lines = await self._backend.read_lines(path, first=first, count=count, max_bytes=self.limits.text)
             record.bytes = len(lines.data)
             return lines
@@ -309,7 +311,9 @@ class Sandbox:
         """Return or await changes; see Backend.watch."""
         with audited(self._audit, self.name, "watch", path.text):
             if not 0 <= timeout <= self.limits.watch:
-                raise InvalidArgument("watch", path.text, f"timeout is {timeout:g}, but from 0 to {self.limits.watch:g} seconds")
+                raise InvalidArgument(
+                    "watch", path.text, f"timeout is {timeout:g}, but from 0 to {self.limits.watch:g} seconds"
+                )
             most = self._page("watch", path, limit)
             return await self._backend.watch(path, cursor=cursor, timeout=timeout, recursive=recursive, limit=most)
 

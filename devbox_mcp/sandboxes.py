@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,18 +33,32 @@ class DevboxSpec:
 
 
 def _open_local(target: str, settings: Settings) -> Backend:
-    directory = os.path.abspath(os.path.expanduser(target))
-    real = os.path.realpath(directory)
-    if not settings.force and real in ("/", os.path.realpath(Path.home())):
+    directory = _resolved(target)
+    if not settings.force and directory in (Path("/"), _home()):
         raise ValueError(
-            f"{directory} is {'the whole file system' if real == '/' else 'your home directory'}; "
+            f"{directory} is {'the whole file system' if directory == Path('/') else 'your home directory'}; "
             "name a project directory in it, or pass --force if you mean it"
         )
-    if not os.path.exists(real):
+    if not directory.exists():
         raise ValueError(f"there is no directory {directory}")
-    if not os.path.isdir(real):
+    if not directory.is_dir():
         raise ValueError(f"{directory} is a file, not a directory")
-    return LocalBackend(real, policy=Policy(settings.deny, settings.read_only))
+    return LocalBackend(str(directory), policy=Policy(settings.deny, settings.read_only))
+
+
+def _resolved(target: str) -> Path:
+    try:
+        return Path(target).expanduser().resolve()
+    except RuntimeError:
+        raise ValueError(f"{target!r} names a home directory that is not known; write the full path") from None
+
+
+def _home() -> Path | None:
+    """Return the user's home, None where the environment does not tell."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return None
 
 
 def open_directory(directory: str) -> Backend:
@@ -79,8 +92,7 @@ def parse_specs(texts: Sequence[str]) -> list[DevboxSpec]:
 
 
 def _default_name(target: str, taken: set[str]) -> str:
-    base = os.path.basename(os.path.abspath(os.path.expanduser(target)))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-")[:60] or "root"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", _resolved(target).name).strip("-")[:60] or "root"
     if name not in taken:
         return name
     return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)

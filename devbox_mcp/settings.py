@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.globs import Glob
@@ -75,7 +81,9 @@ class Settings(BaseSettings):
             return tuple(TOOLSETS)
         unknown = [name for name in value if name not in TOOLSETS]
         if unknown or not value:
-            raise ValueError(f"unknown toolset {', '.join(unknown) or '(none given)'}; choose from {', '.join(TOOLSETS)}, or all")
+            raise ValueError(
+                f"unknown toolset {', '.join(unknown) or '(none given)'}; choose from {', '.join(TOOLSETS)}, or all"
+            )
         return value
 
     @field_validator("deny")
@@ -87,6 +95,15 @@ class Settings(BaseSettings):
             except GuestError as error:
                 raise ValueError(error.detail) from None
         return value
+
+    @field_validator("allow_local")
+    @classmethod
+    def _directories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        resolved = [Path(directory).expanduser().resolve() for directory in value]
+        for directory in resolved:
+            if not directory.is_dir():
+                raise ValueError(f"there is no directory {directory}")
+        return tuple(str(directory) for directory in resolved)
 
     @field_validator("http")
     @classmethod
@@ -119,8 +136,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the base class's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources = (init_settings, env_settings)
         return sources if cls.toml is None else (*sources, TomlConfigSettingsSource(settings_cls, cls.toml))

@@ -59,7 +59,7 @@ class LocalBackend(Backend):
 
     def __init__(self, directory: str, *, policy: Policy | None = None, use_openat2: bool = True) -> None:
         """Open the directory. Raises DevboxError (NotFound, NotDirectory, …) with the path ``.``."""
-        with _guest_errors("open", "."):
+        with _guest_errors("open"):
             self._root = Root(directory, policy, use_openat2)
         self._lines = LineReader(self._root)
         self._worker = Worker(self._root)
@@ -79,7 +79,7 @@ class LocalBackend(Backend):
         self._check_open("stat", path.text)
         if not sha256:
             try:
-                with _guest_errors("stat", path.text):
+                with _guest_errors("stat"):
                     return _info(reading.stat_now(self._root, path.text))
             except WouldBlock:
                 pass
@@ -175,9 +175,7 @@ class LocalBackend(Backend):
         job = Job()
 
         def work() -> dict[str, Any]:
-            return tree.move(
-                self._root, source.text, destination.text, job, overwrite=overwrite, if_match=if_match
-            )
+            return tree.move(self._root, source.text, destination.text, job, overwrite=overwrite, if_match=if_match)
 
         return _info(await self._run("move", source.text, job, work))
 
@@ -205,7 +203,7 @@ class LocalBackend(Backend):
             return self._lines.read_lines(path.text, job, first=first, count=count, max_bytes=max_bytes)
 
         try:
-            with _guest_errors("read", path.text):
+            with _guest_errors("read"):
                 found = self._lines.read_lines_now(path.text, first=first, count=count, max_bytes=max_bytes)
         except WouldBlock:
             found = await self._run("read", path.text, job, work)
@@ -354,7 +352,7 @@ class LocalBackend(Backend):
         that what it had half done is gone when the cancellation arrives."""
         self._check_open(op, path)
         future = asyncio.get_running_loop().run_in_executor(pool or self._pool, work, *args)
-        with _guest_errors(op, path):
+        with _guest_errors(op):
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
@@ -406,7 +404,7 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def _guest_errors(op: str, path: str) -> Iterator[None]:
+def _guest_errors(op: str) -> Iterator[None]:
     """Turn the guest's errors into the project's, at this seam only."""
     try:
         yield

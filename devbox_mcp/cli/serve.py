@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -77,15 +76,11 @@ def serve(
     max_inline_zip: Annotated[
         str | None, typer.Option(help="A zip in a result. [512K]", rich_help_panel=_LIMITS)
     ] = None,
-    max_transfer: Annotated[
-        str | None, typer.Option(help="Content of a zip. [1G]", rich_help_panel=_LIMITS)
-    ] = None,
+    max_transfer: Annotated[str | None, typer.Option(help="Content of a zip. [1G]", rich_help_panel=_LIMITS)] = None,
     max_batch_size: Annotated[
         str | None, typer.Option(help="Content of one upload_batch. [32M]", rich_help_panel=_LIMITS)
     ] = None,
-    max_body: Annotated[
-        str | None, typer.Option(help="HTTP request body. [48M]", rich_help_panel=_LIMITS)
-    ] = None,
+    max_body: Annotated[str | None, typer.Option(help="HTTP request body. [48M]", rich_help_panel=_LIMITS)] = None,
 ) -> None:
     """Serve devboxes to an MCP client, over stdio or HTTP.
 
@@ -185,7 +180,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
         except ValueError as error:
             _refuse(str(error))
         names = ", ".join(f"{sandbox.name} ({sandbox.root})" for sandbox in sandboxes)
-        print(f"devbox-mcp serves {names} at http://{settings.http}/mcp", file=sys.stderr)
+        typer.echo(f"devbox-mcp serves {names} at http://{settings.http}/mcp", err=True)
         await http.serve(app, listener)
     finally:
         await door.aclose()
@@ -193,5 +188,5 @@ async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
 
 def _refuse(reason: str) -> NoReturn:
     """End with one sentence."""
-    print(f"devbox-mcp: {reason}", file=sys.stderr)
+    typer.echo(f"devbox-mcp: {reason}", err=True)
     raise typer.Exit(_BAD_SETTINGS)

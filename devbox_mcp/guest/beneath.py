@@ -14,7 +14,7 @@ import struct
 import sys
 from contextlib import suppress
 from types import TracebackType
-from typing import List, Optional, Set, Tuple, Type
+from typing import List, Optional, Set, Tuple, Type, final
 
 from . import names
 from .errors import GuestError, from_os_error, os_errors
@@ -81,6 +81,7 @@ def _probe_openat2() -> Optional[_Openat2]:
     return call
 
 
+@final
 class Place:
     """Where an entry is or would be: ``name`` in the open directory ``fd``, ``path`` from the root with every
     link resolved, ``st`` its own lstat or None where nothing is there. The root itself is ``.`` in itself.
@@ -235,7 +236,7 @@ class Root:
         parts = names.parts(path)
         self.policy.check(path)
         if not parts:
-            return self._root_place()
+            return self.root_place()
         place = self._quick(path, parts, cached)
         if place is None or (follow and place.st is not None and stat.S_ISLNK(place.st.st_mode)):
             if place is not None:
@@ -245,7 +246,8 @@ class Root:
             place = _Walk(self, path, make_parents, made).locate(parts, follow)
         return place
 
-    def _root_place(self) -> Place:
+    def root_place(self) -> Place:
+        """Return the root itself as a Place."""
         place = Place(self.fd, ".", ".", owned=False)
         place.look()
         self.check_alive()
@@ -321,7 +323,7 @@ class _Walk:
                 self._down(name, st)
         # a link or `..` led to a directory that is already open: the root, or one on the way
         if not self._names:
-            return self._root._root_place()
+            return self._root.root_place()
         name = self._names[-1]
         self._up()
         return self._place(name, self._lstat(name))
@@ -330,7 +332,7 @@ class _Walk:
         return self._fds[-1] if self._fds else self._root.fd
 
     def _resolved(self, name: str) -> str:
-        return "/".join(self._names + [name])
+        return "/".join([*self._names, name])
 
     def _lstat(self, name: str) -> Optional[os.stat_result]:
         try:

@@ -66,4 +66,3 @@ def os_errors(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise from_os_error(error, path) from error
-

@@ -12,7 +12,9 @@ from .job import Job
 CHUNK = 1 << 20
 
 
-def describe(path: str, st: os.stat_result, target: Optional[str] = None, sha256: Optional[str] = None) -> Dict[str, Any]:
+def describe(
+    path: str, st: os.stat_result, target: Optional[str] = None, sha256: Optional[str] = None
+) -> Dict[str, Any]:
     """Return the info of an entry: ``path``, ``type`` (as kind_of), ``size`` in bytes, ``mode`` (permission bits),
     ``modified`` (seconds since the epoch), ``links`` (hard links), ``revision`` (changes when the file does, short of a
     rewrite within one clock tick), and where known ``target`` (of a link) and ``sha256``."""

@@ -40,8 +40,12 @@ class Entry:
         return place.open_file()
 
 
-def _enter_all(entry: Entry) -> bool:
+def _enter_all(_entry: Entry) -> bool:
     return True
+
+
+#: An open directory, its entries still to come (the first at the end), its path from the root, its parts.
+_Level = Tuple[int, List[Tuple[str, str]], str, Tuple[str, ...]]
 
 
 def walk(
@@ -60,15 +64,15 @@ def walk(
     ``enter`` says whether to go into a directory just yielded. A directory that cannot be read or vanishes
     meanwhile is passed over, its path added to ``unreadable``; the start itself raises.
     """
-    deepest = MOST_LEVELS if depth is None else min(depth, MOST_LEVELS)
-    stack: List[Tuple[int, List[Tuple[str, str]], str, Tuple[str, ...]]] = []
+    deepest = MOST_LEVELS + 1 if depth is None else depth
+    passed_over: List[str] = [] if unreadable is None else unreadable
+    stack: List[_Level] = []
     start = place.open_directory()
     try:
         stack.append((start, _entries(start), place.path, ()))
     except OSError as error:
         os.close(start)
         raise from_os_error(error, place.path) from error
-    after_key = None if after is None else _key(after)
     try:
         while stack:
             fd, pending, path, above = stack[-1]
@@ -79,32 +83,38 @@ def walk(
             name, kind = pending.pop()
             job.check(path)
             entry = Entry(fd, name, names.join(path, name), (*above, name), kind)
-            skipped = after_key is not None and _key(entry.parts) <= after_key
-            if skipped and entry.parts != (after or ())[: len(entry.parts)]:
+            seen = after is not None and _key(entry.parts) <= _key(after)
+            if root.policy.denies(entry.path) or (seen and not _leads_to(entry.parts, after)):
                 continue
-            if root.policy.denies(entry.path):
-                continue
-            if not skipped:
+            if not seen:
                 yield entry
-            if kind != "directory" or len(stack) >= deepest or not enter(entry):
-                if kind == "directory" and len(stack) >= MOST_LEVELS and unreadable is not None:
-                    unreadable.append(entry.path)
-                continue
-            try:
-                below = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | DIRECTORY, dir_fd=fd)
-            except OSError:
-                if unreadable is not None:
-                    unreadable.append(entry.path)
-                continue
-            try:
-                stack.append((below, _entries(below), entry.path, entry.parts))
-            except OSError:
-                os.close(below)
-                if unreadable is not None:
-                    unreadable.append(entry.path)
+            if kind == "directory" and len(stack) < deepest and enter(entry):
+                level = _open_level(entry) if len(stack) < MOST_LEVELS else None
+                if level is None:
+                    passed_over.append(entry.path)
+                else:
+                    stack.append(level)
     finally:
         for fd, _, _, _ in stack:
             os.close(fd)
+
+
+def _open_level(entry: Entry) -> Optional[_Level]:
+    """Open a directory that was found, None if it cannot be read or is gone."""
+    try:
+        fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | DIRECTORY, dir_fd=entry.fd)
+    except OSError:
+        return None
+    try:
+        return fd, _entries(fd), entry.path, entry.parts
+    except OSError:
+        os.close(fd)
+        return None
+
+
+def _leads_to(parts: Tuple[str, ...], after: Optional[Tuple[str, ...]]) -> bool:
+    """Whether an entry is the one to resume behind, or a directory on the way to it."""
+    return after is not None and after[: len(parts)] == parts
 
 
 def _key(parts: Tuple[str, ...]) -> List[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
@@ -10,7 +9,7 @@ import mcp_types as types
 
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.errors import Denied, DevboxError
-from devbox_mcp.paths import SandboxPath, parse
+from devbox_mcp.paths import SandboxPath, is_absolute, parse
 from devbox_mcp.sandboxes import open_directory
 from devbox_mcp.servers.mcp.registry import Call
 
@@ -23,7 +22,7 @@ async def locate(call: Call, path: str) -> tuple[Backend, SandboxPath] | types.I
     A modern client is first asked for its roots, by the InputRequiredResult. Raises Denied, which tells what is
     allowed.
     """
-    allowed = [os.path.abspath(os.path.expanduser(directory)) for directory in call.settings.allow_local]
+    allowed = list(call.settings.allow_local)
     found = await _beneath(allowed, path)
     if found is None and call.over_stdio:
         roots = await _client_roots(call)
@@ -33,7 +32,11 @@ async def locate(call: Call, path: str) -> tuple[Backend, SandboxPath] | types.I
         found = await _beneath(roots, path)
     if found is not None:
         return found
-    where = f"save beneath {' or '.join(allowed)}" if allowed else "have the operator start the server with --allow-local DIR"
+    where = (
+        f"save beneath {' or '.join(allowed)}"
+        if allowed
+        else "have the operator start the server with --allow-local DIR"
+    )
     raise Denied("save", path, "nothing may be saved there on the server's machine", hint=where)
 
 
@@ -44,8 +47,7 @@ async def _beneath(directories: Sequence[str], path: str) -> tuple[Backend, Sand
         except DevboxError:
             continue
         try:
-            absolute = path if os.path.isabs(path) else os.path.join(directory, parse(path, "save").text)
-            found = await backend.relative(absolute)
+            found = await backend.relative(path) if is_absolute(path) else parse(path, "save")
             if found is not None and not found.is_root:
                 return backend, found
         except BaseException:

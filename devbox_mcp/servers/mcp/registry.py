@@ -195,5 +195,3 @@ def json_list(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-

@@ -123,7 +123,9 @@ async def complete(sandboxes: Sandboxes, params: types.CompleteRequestParams) ->
             values = await _paths(sandboxes, chosen, begun)
     more = len(values) > _MOST_COMPLETIONS
     return types.CompleteResult(
-        completion=types.Completion(values=values[:_MOST_COMPLETIONS], has_more=more, total=None if more else len(values))
+        completion=types.Completion(
+            values=values[:_MOST_COMPLETIONS], has_more=more, total=None if more else len(values)
+        )
     )
 
 

@@ -48,7 +48,7 @@ def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool)
     zips = ZipStore(settings.limits.inline)
 
     async def list_tools(
-        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[tool.definition for tool in published.values()])
 
@@ -60,17 +60,17 @@ def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool)
         return await tool(call, params.arguments or {})
 
     async def list_resources(
-        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         return await resources.listed(sandboxes)
 
     async def list_templates(
-        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[resources.TEMPLATE])
 
     async def read_resource(
-        context: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
+        _context: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         try:
             return await resources.read(sandboxes, zips, params.uri)
@@ -78,7 +78,7 @@ def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool)
             raise MCPError(types.INVALID_PARAMS, str(error), {"uri": params.uri, "code": error.code}) from None
 
     async def complete(
-        context: ServerRequestContext[Any, Any], params: types.CompleteRequestParams
+        _context: ServerRequestContext[Any, Any], params: types.CompleteRequestParams
     ) -> types.CompleteResult:
         return await resources.complete(sandboxes, params)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import stat
-import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ import mcp_types as types
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
+
+logger = logging.getLogger(__name__)
 
 #: The longest message: a full upload_batch in base64, inside JSON, fits.
 _LONGEST = 128 * 1024 * 1024
@@ -40,8 +42,8 @@ class _Received:
         while True:
             try:
                 line = await self._reader.readline()
-            except ValueError:
-                print(f"devbox-mcp: a message is longer than {_LONGEST} bytes; closing", file=sys.stderr)
+            except ValueError:  # asyncio's way to say that the limit was passed
+                logger.warning("a message is longer than %d bytes; closing", _LONGEST)
                 raise StopAsyncIteration from None
             if not line:
                 raise StopAsyncIteration

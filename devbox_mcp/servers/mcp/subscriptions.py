@@ -93,8 +93,7 @@ class Subscriptions:
 
     def _wanted(self, context: ServerRequestContext[Any, Any]) -> set[str]:
         """Return the set of URIs of a connection, made and cleaned up with it."""
-        # the SDK offers handlers no public way to their connection's state and end
-        connection = context.session._connection
+        connection = context.session._connection  # noqa: SLF001  the SDK has no public way to a connection's end
         found: set[str] | None = connection.state.get("subscribed")
         if found is not None:
             return found

@@ -28,7 +28,9 @@ async def read_file(
     path: Path,
     offset: Annotated[
         int | None,
-        Field(description="First line, from 1; negative counts from the end. With encoding=base64: first byte, from 0."),
+        Field(
+            description="First line, from 1; negative counts from the end. With encoding=base64: first byte, from 0."
+        ),
     ] = None,
     limit: Annotated[int | None, Field(description="Most lines; with encoding=base64, bytes.")] = None,
     encoding: Annotated[
@@ -56,15 +58,19 @@ async def read_file(
         return await _embed(sandbox, parsed, lines.info)
     numbered = call.settings.line_numbers if line_numbers is None else line_numbers
     body = texts.number(decoded, lines.first) if numbered else decoded
-    facts = _facts(sandbox, parsed, lines)
+    facts = _facts(parsed, lines)
     return shown(text_block(body), text_block(facts)) if body else shown(text_block(facts))
 
 
-def _facts(sandbox: Sandbox, path: SandboxPath, lines: Lines) -> str:
+def _facts(path: SandboxPath, lines: Lines) -> str:
     total = "" if lines.total is None else f" of {lines.total}"
     last = lines.first + lines.count - 1
     if lines.count == 0:
-        span = "empty file" if lines.info.size == 0 else f"no lines from {lines.first} on{total and f'; there are {lines.total}'}"
+        span = (
+            "empty file"
+            if lines.info.size == 0
+            else f"no lines from {lines.first} on{total and f'; there are {lines.total}'}"
+        )
     elif lines.more or lines.first > 1:
         span = f"lines {lines.first}-{last}{total}"
     else:
@@ -113,7 +119,14 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
         head = await (await sandbox.read_bytes(path, length=512)).read()
         mime_type = texts.mime_type(path.name, head)
         facts = notes(
-            [mime_type, size, f"too large to embed: read the link in pieces of {sandbox.limits.inline} bytes, or read_file with encoding=base64, offset and limit"]
+            [
+                mime_type,
+                size,
+                (
+                    f"too large to embed: read the link in pieces of {sandbox.limits.inline} bytes, "
+                    "or read_file with encoding=base64, offset and limit"
+                ),
+            ]
         )
         return shown(link(sandbox, path, mime_type, info.size), text_block(facts))
     data = await (await sandbox.read_bytes(path)).read()
@@ -219,4 +232,6 @@ async def stat(call: Call, path: Path = ".", devbox: Devbox = None) -> types.Cal
         root=sandbox.root if parsed.is_root else None,
         uri=parsed.uri(sandbox.name),
     )
-    return answered("\n".join(f"{name}: {value}" for name, value in status.model_dump(exclude_none=True).items()), status)
+    return answered(
+        "\n".join(f"{name}: {value}" for name, value in status.model_dump(exclude_none=True).items()), status
+    )

@@ -55,7 +55,7 @@ async def search_text(
     cursor: Cursor = None,
     devbox: Devbox = None,
 ) -> types.CallToolResult:
-    """Search the lines of text files. Matches are grouped by file as `line number: text`, context as `line number- text`.
+    """Search the lines of text files. Matches are grouped by file as `number: text`, context as `number- text`.
     Skips binary files and what .gitignore excludes."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "search")
     after = None if cursor is None else decode_cursor(cursor, "search", parsed.text)

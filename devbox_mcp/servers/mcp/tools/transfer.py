@@ -17,7 +17,7 @@ from devbox_mcp.servers.mcp import destinations
 from devbox_mcp.servers.mcp.progress import reported
 from devbox_mcp.servers.mcp.registry import Call, Result, json_list, tool
 from devbox_mcp.servers.mcp.results import answered, blob, notes, short, shown, text_block
-from devbox_mcp.servers.mcp.tools.arguments import Devbox, IfMatch, decode_base64, encode_text
+from devbox_mcp.servers.mcp.tools.arguments import Devbox, decode_base64, encode_text
 
 #: A linked zip is read in hundreds of pieces; beyond this, saving it is the way that works.
 _MOST_LINKED = 64 * 1024 * 1024
@@ -55,9 +55,7 @@ class BatchResult(BaseModel):
 @tool("Upload files", "transfer", destructive=True, output=BatchResult)
 async def upload_batch(
     call: Call,
-    files: Annotated[
-        list[Upload], BeforeValidator(json_list), Field(description="Up to 1000 files.", min_length=1)
-    ],
+    files: Annotated[list[Upload], BeforeValidator(json_list), Field(description="Up to 1000 files.", min_length=1)],
     atomic: Annotated[bool, Field(description="All or none.")] = False,
     devbox: Devbox = None,
 ) -> types.CallToolResult:
@@ -184,7 +182,9 @@ async def _handed_over(
         size=kept.size,
         description=f"{kept.size} bytes, kept for an hour; read it in pieces: append ?offset=0&length={piece}, …",
     )
-    facts = notes([*_summary(sandbox, archive, kept.size), f"read {kept.uri}?offset=0&length={piece} and so on, or use save_to"])
+    facts = notes(
+        [*_summary(sandbox, archive, kept.size), f"read {kept.uri}?offset=0&length={piece} and so on, or use save_to"]
+    )
     return shown(link, text_block(facts))
 
 

@@ -33,7 +33,9 @@ class Changes(BaseModel):
 async def watch(
     call: Call,
     path: Path = ".",
-    cursor: Annotated[str | None, Field(description="cursor of the call before; without it, changes from now on.")] = None,
+    cursor: Annotated[
+        str | None, Field(description="cursor of the call before; without it, changes from now on.")
+    ] = None,
     timeout: Annotated[float, Field(description="Longest wait in seconds; 0 answers at once.")] = 4.0,
     recursive: Annotated[bool, Field(description="Directories beneath too.")] = True,
     limit: Limit = None,
@@ -58,7 +60,9 @@ async def watch(
         resync=found.resync,
         more=found.more,
     )
-    lines = [f"{one.type} {one.path if one.source is None else f'{one.source} -> {one.path}'}" for one in changes.events]
+    lines = [
+        f"{one.type} {one.path if one.source is None else f'{one.source} -> {one.path}'}" for one in changes.events
+    ]
     if found.resync:
         lines.append("resync: changes were lost, list the directory again")
     lines = lines or ["(no change)"]

@@ -56,9 +56,7 @@ async def write_file(
             f"{len(data)} bytes are more than the {sandbox.limits.write} that one write_file takes",
             hint="write a first part, then the others with mode=append",
         )
-    written = await sandbox.write(
-        parsed, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
-    )
+    written = await sandbox.write(parsed, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place)
     outcome = WriteOutcome(
         path=parsed.shown(sandbox.name),
         sha256=written.info.sha256 or "",
@@ -113,8 +111,8 @@ async def edit_file(
     in_place: InPlace = False,
     devbox: Devbox = None,
 ) -> types.CallToolResult:
-    """Replace exact texts in a file and get the unified diff. Line endings, BOM, mode and owner are kept; `\\n` in
-    old_text also matches `\\r\\n`."""
+    """Replace exact texts in a file and get the unified diff. Line endings, BOM, mode and owner are kept; a line break
+    in old_text matches the file's own kind."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "edit")
     wanted = [Edit(_text(one.old_text, path), _text(one.new_text, path), one.replace_all) for one in edits]
     done = await sandbox.edit(parsed, wanted, if_match=if_match, dry_run=dry_run, in_place=in_place)
@@ -147,5 +145,3 @@ def _shown_diff(diff: str, sandbox: Sandbox) -> str:
         return diff
     kept = diff[: sandbox.limits.text].rpartition("\n")[0]
     return f"{kept}\n… {diff.count(chr(10)) - kept.count(chr(10))} more lines of diff"
-
-
