@@ -1,0 +1,1 @@
+"""Programs for the people who maintain devbox-mcp; none of them is installed."""
