@@ -203,21 +203,25 @@ class Root:
 
     def relative(self, absolute: str) -> Optional[str]:
         """Return the path from the root for an absolute path that leads through the root, by its own name or
-        by any alias of it; None for every other. Only directories are compared: nothing outside is named."""
-        clean = os.path.normpath(absolute)
-        prefix = clean
+        by any alias of it; None for every other. ``..`` is resolved by its letters."""
+        rest = self.rest_behind(os.path.normpath(absolute))
+        return None if rest is None else rest or "."
+
+    def rest_behind(self, absolute: str) -> Optional[str]:
+        """Return what an absolute path says behind the last part of it that is the root, None if no part is.
+        Only directories are compared: nothing outside is named."""
+        prefix = absolute.rstrip("/")
         while True:
             try:
-                st = os.stat(prefix)
+                st = os.stat(prefix or "/")
             except (OSError, ValueError):
                 pass
             else:
                 if _identity(st) == self._identity:
-                    rest = clean[len(prefix) :].strip("/")
-                    return rest or "."
-            if prefix in ("/", "//", ""):
+                    return absolute[len(prefix) :].strip("/")
+            if not prefix:
                 return None
-            prefix = os.path.dirname(prefix)
+            prefix = os.path.dirname(prefix).rstrip("/")
 
     def locate(
         self,
@@ -387,11 +391,11 @@ class _Walk:
             raise GuestError("too_many_links", self._path, "more than %d symbolic links in a row" % MOST_LINKS)
         target = os.readlink(name, dir_fd=self._here())
         if target.startswith("/"):
-            relative = self._root.relative(target)
-            if relative is None:
+            rest = self._root.rest_behind(target)
+            if rest is None:
                 raise self._escape()
             self._rewind()
-            target = relative
+            target = rest  # with its `..`, which count from where the links before them lead
         found = [part for part in target.split("/") if part not in ("", ".")]
         if any(names.is_own(part) for part in found):
             raise GuestError("invalid_argument", self._path, "a link on the way points at a reserved name")
