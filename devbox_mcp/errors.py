@@ -51,7 +51,7 @@ class DevboxError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.op} {printable(self.path)}: {self.detail} [{self.code}]"
-        return f"{text}. {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else text
+        return f"{text}; {self.hint}" if self.hint else text
 
 
 def printable(text: str) -> str:

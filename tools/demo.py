@@ -55,7 +55,9 @@ class Errand:
     def _show(self, block: types.ContentBlock) -> None:
         if isinstance(block, types.TextContent):
             lines = block.text.splitlines()
-            text = "\n".join(lines[:_MOST_LINES]) + (f"\n… {len(lines) - _MOST_LINES} more lines" * (len(lines) > _MOST_LINES))
+            text = "\n".join(lines[:_MOST_LINES]) + (
+                f"\n… {len(lines) - _MOST_LINES} more lines" * (len(lines) > _MOST_LINES)
+            )
             body = Syntax(text, "diff", background_color="default") if "\n@@ " in text else Text(text)
             self._console.print(Padding(body, (0, 0, 0, 4)))
         elif isinstance(block, types.EmbeddedResource) and isinstance(block.resource, types.BlobResourceContents):

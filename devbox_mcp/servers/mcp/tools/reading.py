@@ -138,11 +138,21 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
     return shown(blob(path.uri(sandbox.name), mime_type, data), facts)
 
 
+class Details(BaseModel):
+    """An entry of a listing with details; ``size`` in bytes."""
+
+    path: str
+    size: int
+    modified: str
+    mode: str
+
+
 class Listing(BaseModel):
     """What list_dir answers."""
 
     path: str
     entries: list[str] = Field(description="Paths below path; directories end in /, links read name -> target.")
+    details: list[Details] | None = None
     truncated: bool
     next_cursor: str | None = None
     unreadable: list[str] | None = None
@@ -164,15 +174,22 @@ async def list_dir(
     after = None if cursor is None else SandboxPath(decode_cursor(cursor, "list", parsed.text))
     page = await sandbox.list(parsed, depth=depth, glob=glob, limit=limit, after=after, details=details)
     strip = 0 if parsed.is_root else len(parsed.text) + 1
-    entries = [_entry(sandbox, info, strip, details) for info in page.entries]
+    entries = [_entry(sandbox, info, strip) for info in page.entries]
+    rows = [
+        Details(path=name, size=info.size, modified=when(info.modified), mode=f"{info.mode:04o}")
+        for name, info in zip(entries, page.entries, strict=True)
+        if details
+    ]
     listing = Listing(
         path=parsed.shown(sandbox.name),
         entries=entries,
+        details=rows or None,
         truncated=page.after is not None,
         next_cursor=None if page.after is None else encode_cursor(page.after.text),
         unreadable=[one.shown(sandbox.name) for one in page.unreadable] or None,
     )
-    lines = list(entries) or ["(no entries)" if glob is None else "(no entry matches)"]
+    lines = [f"{row.path}\t{row.size}\t{row.modified}\t{row.mode}" for row in rows] or list(entries)
+    lines = lines or ["(no entries)" if glob is None else "(no entry matches)"]
     if listing.truncated:
         lines.append(notes([f"{len(entries)} entries, truncated: continue with cursor={listing.next_cursor}"]))
     if listing.unreadable:
@@ -180,7 +197,7 @@ async def list_dir(
     return answered("\n".join(lines), listing)
 
 
-def _entry(sandbox: Sandbox, info: FileInfo, strip: int, details: bool) -> str:
+def _entry(sandbox: Sandbox, info: FileInfo, strip: int) -> str:
     path = info.path
     name = path.text[strip:] if path.text.isprintable() else path.uri(sandbox.name)
     if info.type == "directory":
@@ -190,7 +207,7 @@ def _entry(sandbox: Sandbox, info: FileInfo, strip: int, details: bool) -> str:
         name += f" -> {target.text if target.text.isprintable() else target.uri(sandbox.name)}"
     elif info.type != "file":
         name += f" ({info.type})"
-    return f"{name}\t{info.size}\t{when(info.modified)}\t{info.mode:04o}" if details else name
+    return name
 
 
 class Status(BaseModel):
