@@ -5,9 +5,10 @@ import hashlib
 import os
 from contextlib import suppress
 from types import TracebackType
-from typing import Iterable, Optional, Type
+from typing import Iterable, Optional, Type, final
 
 from . import attributes, names
+from .contents import copy_file, write_all
 from .durable import flush, start_writing
 from .errors import GuestError, from_os_error, os_errors
 from .info import CHUNK
@@ -18,10 +19,11 @@ from .renaming import rename_new
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+@final
 class Draft:
     """A hidden file in the directory ``parent``, locked while it is open, gone on leaving the context unless
-    ``publish`` gave it its name. ``path`` is what its errors name; ``size`` and ``sha256`` are of what was
-    written so far."""
+    ``publish`` gave it its name. ``path`` is what its errors name; ``size`` is what it holds so
+    far."""
 
     def __init__(self, parent: Parent, path: str, mode: int = 0o600) -> None:
         """``mode`` meets the umask, as for any new file."""
@@ -71,6 +73,11 @@ class Draft:
             self.write(chunk)
             offset += len(chunk)
 
+    def copy_file(self, fd: int, job: Job) -> None:
+        """Become a copy of an open file, made by the kernel where it can; ``sha256`` does not tell its hash."""
+        self._flushed = False
+        self.size = copy_file(fd, self.fd, self._path, job)
+
     def verify(self, sha256: Optional[str]) -> None:
         """Raise integrity where the bytes are not those that the sender hashed."""
         if sha256 is not None and self.sha256 != sha256.lower():
@@ -87,6 +94,12 @@ class Draft:
         self._flushed = False
         with os_errors(self._path):
             attributes.keep(self.fd, old_fd, executable)
+
+    def set_mode(self, mode: int) -> None:
+        """Set the permission bits."""
+        self._flushed = False
+        with os_errors(self._path):
+            os.fchmod(self.fd, mode & 0o777)
 
     def start_writing(self) -> None:
         """Begin writing to disk without waiting, where many drafts are flushed together."""
@@ -147,13 +160,3 @@ class Draft:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.discard()
-
-
-def write_all(fd: int, data: bytes, path: str) -> None:
-    """Write all of ``data``. Raises no_space, io_error."""
-    with os_errors(path):
-        written = os.write(fd, data)
-        if written < len(data):
-            rest = memoryview(data)
-            while written < len(data):
-                written += os.write(fd, rest[written:])

@@ -9,7 +9,7 @@ import os
 import time
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Iterable, Iterator, List, Optional, Tuple, Type
+from typing import Iterable, Iterator, List, Optional, Tuple, Type, final
 
 from .beneath import Place
 from .durable import flush
@@ -20,6 +20,7 @@ PATIENCE = 30.0  # seconds that a change waits for the others in its directory
 _SHORTEST, _LONGEST = 0.0005, 0.05  # seconds between two tries
 
 
+@final
 class Parent:
     """The directory that holds an entry, opened so that it can be locked and flushed; ``fd`` is good for every
     ``dir_fd``. A context manager that closes it."""

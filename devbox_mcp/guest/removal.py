@@ -71,6 +71,7 @@ class Removal:
         entry = level.pending.pop()
         path = self._moved.get(entry.name) or names.join(level.path, entry.name)
         self._job.check(path)
+        self._job.advance(1)
         try:
             if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.name, dir_fd=level.fd)

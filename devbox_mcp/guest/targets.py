@@ -10,7 +10,7 @@ from .errors import GuestError
 from .info import describe, revision
 from .job import Job
 from .locks import Parent
-from .versions import check_prefix, require_match
+from .versions import check_prefix, missing_is_conflict, require_match
 
 
 def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[str]] = None) -> Place:
@@ -18,12 +18,8 @@ def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[s
     with ``if_match``, which a missing file cannot satisfy: that raises conflict."""
     check_prefix(if_match, path)
     root.policy.check_write(path)
-    try:
+    with missing_is_conflict(if_match, path):
         return root.locate(path, make_parents=if_match is None, made=made)
-    except GuestError as error:
-        if error.code != "not_found" or if_match is None:
-            raise
-        raise GuestError("conflict", path, "the file does not exist", sha256=None) from error
 
 
 class Target:
@@ -84,21 +80,21 @@ class Target:
         self._check()
         return require_match(self.place, self.path, if_match, job)
 
-    def publish(self, draft: Draft, previous: Optional[str]) -> Dict[str, Any]:
-        """Under the lock, after ``look_again``: put the draft in the file's place, and return what ``write``
-        answers. It lasts once the parent is flushed."""
+    def publish(self, draft: Draft) -> Optional[os.stat_result]:
+        """Under the lock, after ``look_again``: put the draft in the file's place, and return the stat of what it
+        replaced. It lasts once the parent is flushed."""
         old = self.place.st
         if old is not None and self._dressed_as != revision(old):
             self.dress(draft)
         draft.flush()
         draft.publish(self.place.name, new=self._create)
-        return written(self.path, draft.stat(), draft.sha256, old, previous)
+        return old
 
 
 def written(
     path: str, st: os.stat_result, sha256: str, old: Optional[os.stat_result], previous: Optional[str]
 ) -> Dict[str, Any]:
-    """Return the answer of a write that replaced ``old``."""
+    """Return the answer of a write that replaced ``old``, or wrote into it."""
     return {
         "info": describe(path, st, sha256=sha256),
         "created": old is None,

@@ -2,7 +2,8 @@
 
 import re
 import stat
-from typing import Optional
+from contextlib import contextmanager
+from typing import Iterator, Optional
 
 from .beneath import Place
 from .errors import GuestError
@@ -27,10 +28,25 @@ def require_match(place: Place, path: str, if_match: Optional[str], job: Job) ->
     if if_match is None:
         return None
     if place.st is None:
-        raise GuestError("conflict", path, "the file does not exist", sha256=None)
+        raise _missing(path)
     if not stat.S_ISREG(place.st.st_mode):
         raise GuestError("invalid_argument", path, "if_match is for regular files only")
     current = hash_place(place, job)
     if not current.startswith(if_match):
         raise GuestError("conflict", path, "the file is not the version that if_match names", sha256=current)
     return current
+
+
+@contextmanager
+def missing_is_conflict(if_match: Optional[str], path: str) -> Iterator[None]:
+    """Turn a not_found in the block into the conflict that it is where a version is asked for."""
+    try:
+        yield
+    except GuestError as error:
+        if error.code == "not_found" and if_match is not None:
+            raise _missing(path) from error
+        raise
+
+
+def _missing(path: str) -> GuestError:
+    return GuestError("conflict", path, "the file does not exist", sha256=None)

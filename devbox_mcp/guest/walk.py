@@ -56,13 +56,15 @@ def walk(
     after: Optional[Tuple[str, ...]] = None,
     enter: Callable[[Entry], bool] = _enter_all,
     unreadable: Optional[List[str]] = None,
+    denied: Optional[List[str]] = None,
 ) -> "Generator[Entry, None, None]":
     """Yield what lies beneath the directory ``place``, at most ``depth`` levels down, without what the policy
     denies and without the guest's own files.
 
     ``after`` (parts below the start) resumes behind an entry, which itself and everything before it is left out.
     ``enter`` says whether to go into a directory just yielded. A directory that cannot be read or vanishes
-    meanwhile is passed over, its path added to ``unreadable``; the start itself raises.
+    meanwhile is passed over, its path added to ``unreadable``; the start itself raises. What the policy denies is
+    added to ``denied``.
     """
     deepest = MOST_LEVELS + 1 if depth is None else depth
     passed_over: List[str] = [] if unreadable is None else unreadable
@@ -84,7 +86,7 @@ def walk(
             job.check(path)
             entry = Entry(fd, name, names.join(path, name), (*above, name), kind)
             seen = after is not None and _key(entry.parts) <= _key(after)
-            if root.policy.denies(entry.path) or (seen and not _leads_to(entry.parts, after)):
+            if _is_denied(root, entry.path, denied) or (seen and not _leads_to(entry.parts, after)):
                 continue
             if not seen:
                 yield entry
@@ -110,6 +112,14 @@ def _open_level(entry: Entry) -> Optional[_Level]:
     except OSError:
         os.close(fd)
         return None
+
+
+def _is_denied(root: Root, path: str, denied: Optional[List[str]]) -> bool:
+    if not root.policy.denies(path):
+        return False
+    if denied is not None:
+        denied.append(path)
+    return True
 
 
 def _leads_to(parts: Tuple[str, ...], after: Optional[Tuple[str, ...]]) -> bool:

@@ -7,10 +7,11 @@ from typing import Any, Dict, Iterable, Optional
 from . import targets
 from .attributes import with_executable
 from .beneath import Root, check_regular
-from .drafts import Draft, write_all
+from .contents import copy_rest
+from .drafts import Draft
 from .durable import flush
 from .errors import GuestError, os_errors
-from .info import CHUNK, hash_file
+from .info import hash_file
 from .job import Job
 from .locks import Parent, locked
 from .sweep import sweep_once
@@ -56,7 +57,7 @@ def write(
             with locked((parent,), job):
                 previous = target.look_again(if_match, job)
                 if not spooled:
-                    answer = target.publish(draft, previous)
+                    answer = _publish(target, draft, previous)
                 elif in_place and target.exists:
                     answer = _write_over(target, draft, mode == "append", executable, previous, job)
                 else:
@@ -77,7 +78,12 @@ def _write_whole(target: Target, addition: Draft, append: bool, previous: Option
                 os.close(old_fd)
         whole.add_file(addition.fd, job)
         target.dress(whole)
-        return target.publish(whole, previous)
+        return _publish(target, whole, previous)
+
+
+def _publish(target: Target, draft: Draft, previous: Optional[str]) -> Dict[str, Any]:
+    old = target.publish(draft)
+    return written(target.path, draft.stat(), draft.sha256, old, previous)
 
 
 def _write_over(
@@ -90,8 +96,10 @@ def _write_over(
     try:
         old = os.fstat(fd)
         check_regular(old, target.path)
-        _copy(addition.fd, fd, old.st_size if append else 0, target.path)
         with os_errors(target.path):
+            os.lseek(addition.fd, 0, os.SEEK_SET)
+            os.lseek(fd, old.st_size if append else 0, os.SEEK_SET)
+            copy_rest(addition.fd, fd, target.path)  # with no job: not to be stopped in the middle
             if not append:
                 os.ftruncate(fd, addition.size)
             if executable is not None:
@@ -101,14 +109,3 @@ def _write_over(
         return written(target.path, os.fstat(fd), sha256, old, previous)
     finally:
         os.close(fd)
-
-
-def _copy(source: int, fd: int, offset: int, path: str) -> None:
-    """Copy a whole file into another from ``offset`` on; not to be stopped in the middle."""
-    with os_errors(path):
-        os.lseek(source, 0, os.SEEK_SET)
-        os.lseek(fd, offset, os.SEEK_SET)
-        chunk = os.read(source, CHUNK)
-        while chunk:
-            write_all(fd, chunk, path)
-            chunk = os.read(source, CHUNK)
