@@ -29,6 +29,7 @@ def list_directory(
     wanted = None if glob is None else Glob(glob)
     unreadable: List[str] = []
     found: List[Dict[str, Any]] = []
+    more: Optional[str] = None
     with root.locate(path) as place:
         resume = None if after is None else _below(path, after)
         entries = walk(root, place, job, depth=depth, after=resume, unreadable=unreadable)
@@ -37,13 +38,16 @@ def list_directory(
                 if wanted is not None and not wanted.matches(entry.parts):
                     continue
                 if len(found) == limit:
-                    return {"entries": found, "after": found[-1]["path"], "unreadable": unreadable}
+                    more = found[-1]["path"]
+                    break
                 info = _info(entry, names.join(path, "/".join(entry.parts)), details)
                 if info is not None:
                     found.append(info)
         finally:
             entries.close()
-    return {"entries": found, "after": None, "unreadable": unreadable}
+        if place.path != path:
+            unreadable = ["/".join([path, *_below(place.path, one)]) for one in unreadable]
+    return {"entries": found, "after": more, "unreadable": unreadable}
 
 
 def _info(entry: Entry, path: str, details: bool) -> Optional[Dict[str, Any]]:
