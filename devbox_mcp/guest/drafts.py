@@ -123,6 +123,12 @@ class Draft:
             os.close(self.fd)
             self.fd = -1
 
+    def reopen(self) -> None:
+        """Open the file again if it was shut, to change its attributes."""
+        if self.fd < 0:
+            with os_errors(self._path):
+                self.fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parent.fd)
+
     def publish(self, name: str, new: bool) -> None:
         """Rename it to ``name``; with ``new`` the name must be free. Raises exists, busy, is_directory."""
         try:

@@ -85,6 +85,7 @@ class Target:
         replaced. It lasts once the parent is flushed."""
         old = self.place.st
         if old is not None and self._dressed_as != revision(old):
+            draft.reopen()
             self.dress(draft)
         draft.flush()
         draft.publish(self.place.name, new=self._create)
