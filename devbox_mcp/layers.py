@@ -237,9 +237,17 @@ class FileSizeLayer(Layer):
         )
 
     async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
-        for item in items:
-            self._check(item.path, len(item.data))
-        return await self._inner.write_batch(items, atomic=atomic)
+        refused: dict[int, BatchOutcome] = {}
+        for index, item in enumerate(items):
+            try:
+                self._check(item.path, len(item.data))
+            except TooLarge as error:
+                if atomic:
+                    raise
+                refused[index] = BatchOutcome(item.path, None, error)
+        rest = [item for index, item in enumerate(items) if index not in refused]
+        outcomes = iter(await self._inner.write_batch(rest, atomic=atomic) if rest else ())
+        return [refused[index] if index in refused else next(outcomes) for index in range(len(items))]
 
     async def _inner_size(self, path: SandboxPath) -> int:
         try:

@@ -15,6 +15,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from devbox_mcp.backends.base import Progress
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp.results import error_result, failure
@@ -29,7 +30,8 @@ Result = types.CallToolResult | types.InputRequiredResult
 @dataclass(frozen=True, slots=True)
 class Call:
     """What a tool works with beside its arguments: the devboxes, the settings, the zips kept for links, and the
-    request it answers. ``over_stdio`` tells whether the client is a process of this machine's user."""
+    request it answers. ``over_stdio`` tells whether the client is a process of this machine's user. Long work tells
+    ``on_progress`` how far it is, from any thread."""
 
     sandboxes: Sandboxes
     settings: Settings
@@ -37,6 +39,7 @@ class Call:
     context: ServerRequestContext[Any, Any]
     params: types.CallToolRequestParams
     over_stdio: bool
+    on_progress: Progress
 
 
 Handler = Callable[..., Awaitable[Result]]

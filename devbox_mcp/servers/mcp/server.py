@@ -9,7 +9,6 @@ import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from opentelemetry import trace
 
@@ -17,6 +16,7 @@ from devbox_mcp import __version__
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp import resources
+from devbox_mcp.servers.mcp.progress import is_wanted, reported, unheard
 from devbox_mcp.servers.mcp.registry import Call, Result, select
 from devbox_mcp.servers.mcp.subscriptions import Subscriptions
 from devbox_mcp.servers.mcp.tools import TOOLS
@@ -56,8 +56,11 @@ def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool)
         tool = published.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, _no_such_tool(params.name, known, settings))
-        call = Call(sandboxes, settings, zips, context, params, over_stdio)
-        return await tool(call, params.arguments or {})
+        arguments = params.arguments or {}
+        if not is_wanted(context):
+            return await tool(Call(sandboxes, settings, zips, context, params, over_stdio, unheard), arguments)
+        async with reported(context, tool.name) as on_progress:
+            return await tool(Call(sandboxes, settings, zips, context, params, over_stdio, on_progress), arguments)
 
     async def list_resources(
         _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
@@ -102,7 +105,6 @@ def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool)
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         # no exporter is installed: spans would cost a tenth of a small read and go nowhere
         server.middleware.clear()
-    server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
     return Door(server, subscriptions, zips)
 
 

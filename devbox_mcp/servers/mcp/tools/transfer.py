@@ -14,7 +14,6 @@ from devbox_mcp.models import Archive, BatchItem, BatchOutcome
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp import destinations
-from devbox_mcp.servers.mcp.progress import reported
 from devbox_mcp.servers.mcp.registry import Call, Result, json_list, tool
 from devbox_mcp.servers.mcp.results import answered, blob, notes, short, shown, text_block
 from devbox_mcp.servers.mcp.tools.arguments import Devbox, decode_base64, encode_text
@@ -36,7 +35,7 @@ class Upload(BaseModel):
 
 
 class UploadedFile(BaseModel):
-    """What became of one file."""
+    """What became of one file; ``sha256`` is shortened as everywhere, enough for if_match."""
 
     path: str
     ok: bool
@@ -77,7 +76,7 @@ async def upload_batch(
     ]
     failed = sum(not one.ok for one in results)
     result = BatchResult(written=len(results) - failed, failed=failed, files=results)
-    lines = [f"{one.path}: {one.error or f'sha256 {short(one.sha256)}'}" for one in results]
+    lines = [f"{one.path}: {one.error or f'sha256 {one.sha256}'}" for one in results]
     answer = answered("\n".join([f"{result.written} written, {failed} failed", *lines]), result)
     answer.is_error = failed == len(results)
     return answer
@@ -104,7 +103,7 @@ def _uploaded(sandbox: Sandbox, outcome: BatchOutcome) -> UploadedFile:
     path = outcome.path.shown(sandbox.name)
     if outcome.written is None:
         return _failed(path, outcome.error or InvalidArgument("write", path, "nothing was written"))
-    return UploadedFile(path=path, ok=True, sha256=outcome.written.info.sha256)
+    return UploadedFile(path=path, ok=True, sha256=short(outcome.written.info.sha256))
 
 
 @tool("Download as zip", "transfer", reads_only=True, saves_locally=True)
@@ -128,15 +127,14 @@ async def download_zip(
     target = None if save_to is None else await destinations.locate(call, save_to)
     if isinstance(target, types.InputRequiredResult):
         return target
-    async with reported(call.context, "bytes packed") as on_progress:
-        archive = await sandbox.archive(items, on_progress=on_progress)
-        if target is None:
-            return await _handed_over(call, sandbox, items, archive)
-        backend, path = target
-        try:
-            written = await backend.write(path, aiter(archive))
-        finally:
-            await backend.aclose()
+    archive = await sandbox.archive(items, on_progress=call.on_progress)
+    if target is None:
+        return await _handed_over(call, sandbox, items, archive)
+    backend, path = target
+    try:
+        written = await backend.write(path, aiter(archive))
+    finally:
+        await backend.aclose()
     saved = _summary(sandbox, archive, written.info.size)
     return shown(text_block(f"saved {save_to} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
 
