@@ -214,7 +214,7 @@ class _Scan:
         if window.cut:
             more = self._seek(first + 1)
         else:
-            self._advance(data, data.count(b"\n"))
+            self._advance(data, window.lines - (data[-1:] != b"\n"))
             more = not self._ended()
         if more:
             known.resume = (self.line, self.offset)
@@ -249,7 +249,7 @@ class _Scan:
         while length < most and (wanted.count is None or breaks < wanted.count):
             pieces.append(self._pread(min(CHUNK, most - length), self.offset + length))
             length += len(pieces[-1])
-            breaks += pieces[-1].count(b"\n")
+            breaks += 0 if wanted.count is None else pieces[-1].count(b"\n")
         return b"".join(pieces)
 
     def _pread(self, length: int, offset: int) -> bytes:
