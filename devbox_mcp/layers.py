@@ -153,7 +153,7 @@ class Layer(Backend):
     ) -> Archive:
         return await self._inner.archive(paths, max_bytes=max_bytes, max_files=max_files, on_progress=on_progress)
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         return await self._inner.write_batch(items, atomic=atomic)
 
     async def aclose(self) -> None:
@@ -195,7 +195,7 @@ class ReadOnlyLayer(Layer):
     async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
         self._refuse("chmod", path)
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         self._refuse("write", items[0].path)
 
 
@@ -236,7 +236,7 @@ class FileSizeLayer(Layer):
             path, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
         )
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         refused: dict[int, BatchOutcome] = {}
         for index, item in enumerate(items):
             try:

@@ -264,7 +264,7 @@ class Sandbox:
                 seconds=self.limits.search_seconds,
             )
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         """Write many files; see Backend.write_batch. Every file has an audit record of its own."""
         total = sum(len(item.data) for item in items)
         if len(items) > self.limits.batch_files or total > self.limits.batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -117,18 +116,17 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """The limits these settings make."""
-        changed = {
-            "text": self.max_text,
-            "inline": self.max_inline,
-            "inline_zip": self.max_inline_zip,
-            "write": self.max_write_size,
-            "file": self.max_file_size,
-            "edit": self.max_write_size,
-            "batch": self.max_batch_size,
-            "transfer": self.max_transfer,
-            "body": self.max_body,
-        }
-        return Limits(**{field.name: changed.get(field.name, field.default) for field in fields(Limits)})
+        return Limits(
+            text=self.max_text,
+            inline=self.max_inline,
+            inline_zip=self.max_inline_zip,
+            write=self.max_write_size,
+            file=self.max_file_size,
+            edit=self.max_write_size,
+            batch=self.max_batch_size,
+            transfer=self.max_transfer,
+            body=self.max_body,
+        )
 
     @classmethod
     def settings_customise_sources(

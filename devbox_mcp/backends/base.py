@@ -194,7 +194,7 @@ class Backend(ABC):
 
     # -- Capability.BATCH
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         """Write many files, flushed together; an outcome for each, in order. With ``atomic`` all or none."""
         raise self._lacks("upload_batch", items[0].path)
 

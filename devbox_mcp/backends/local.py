@@ -20,6 +20,7 @@ from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
 from devbox_mcp.guest.archive import Zip
 from devbox_mcp.guest.beneath import Root, WouldBlock
 from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.info import CHUNK
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.lines import LineReader
 from devbox_mcp.guest.policy import Policy
@@ -130,7 +131,7 @@ class LocalBackend(Backend):
             finally:
                 reader.close()
 
-        if len(first) < reading.CHUNK:
+        if len(first) < CHUNK:
             reader.close()
             return Content(_info(reader.info), reader.offset, _once(first))
         return Content(_info(reader.info), reader.offset, chunks())
@@ -302,14 +303,14 @@ class LocalBackend(Backend):
         answer = Archive(chunks())
         return answer
 
-    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> list[BatchOutcome]:
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         job = Job()
         plain = [
             {"path": item.path.text, "data": item.data, "executable": item.executable, "if_match": item.if_match}
             for item in items
         ]
 
-        def work() -> list[dict[str, Any]]:
+        def work() -> Sequence[dict[str, Any]]:
             return batch.write_batch(self._root, plain, job, atomic=atomic)
 
         outcomes = await self._run("write", items[0].path.text if items else ".", job, work)

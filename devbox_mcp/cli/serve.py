@@ -160,9 +160,9 @@ async def _run(settings: Settings) -> None:
 
 async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
     # imported late: the command's help and its errors need none of this
-    from devbox_mcp.servers.mcp.server import create_server
+    from devbox_mcp.servers.mcp.server import Door
 
-    door = create_server(sandboxes, settings, over_stdio=settings.http is None)
+    door = Door(sandboxes, settings, over_stdio=settings.http is None)
     try:
         if settings.http is None:
             from devbox_mcp.servers.mcp import stdio

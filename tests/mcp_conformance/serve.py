@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp import http
-from devbox_mcp.servers.mcp.server import create_server
+from devbox_mcp.servers.mcp.server import Door
 from devbox_mcp.settings import load
 from tests.mcp_conformance import fixtures
 
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 async def main(directory: str) -> None:
     settings = load({"devboxes": (directory,), "http": f"{HOST}:0"}, None)
     sandboxes = await Sandboxes.open(settings)
-    door = create_server(sandboxes, settings, over_stdio=False)
+    door = Door(sandboxes, settings, over_stdio=False)
     await fixtures.load(door.server, door.subscriptions.bus)
     listener = http.bind(HOST, 0)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  # what the caller waits for

@@ -150,7 +150,7 @@ def flat_schema(model: type[BaseModel], mode: Any = "validation") -> dict[str, A
     """Return a model's JSON schema as every client understands it: no ``$ref``, no titles, no null defaults."""
     schema = model.model_json_schema(mode=mode)
     definitions = schema.pop("$defs", {})
-    flat = _flatten(schema, definitions)
+    flat: dict[str, Any] = _flatten(schema, definitions)
     flat.pop("description", None)
     flat["additionalProperties"] = False
     return flat

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
@@ -13,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from opentelemetry import trace
 
 from devbox_mcp import __version__
+from devbox_mcp.backends.base import Progress
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp import resources
@@ -26,86 +26,81 @@ from devbox_mcp.settings import Settings
 NAME = "devbox-mcp"
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """The server and what it has to close at its end."""
+_HOUR = CacheHint(ttl_ms=3_600_000)
 
-    server: Server[Any]
-    subscriptions: Subscriptions
-    zips: ZipStore
+Context = ServerRequestContext[Any, Any]
+Paginated = types.PaginatedRequestParams | None
+
+
+class Door:
+    """The MCP server for some devboxes, ready for any transport: ``server``. ``aclose`` releases what it holds; the
+    devboxes stay open."""
+
+    def __init__(self, sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool) -> None:
+        """``over_stdio``: the client is a process of this machine's user, whose declared roots may be saved to."""
+        self._sandboxes = sandboxes
+        self._settings = settings
+        self._over_stdio = over_stdio
+        self._published = select(TOOLS, settings)
+        self._subscriptions = Subscriptions(sandboxes)
+        self._zips = ZipStore(settings.limits.inline)
+        self.server: Server[Any] = Server(
+            NAME,
+            version=__version__,
+            title="Devbox files",
+            description="Typed tools for the files of a development sandbox.",
+            instructions=instructions(sandboxes, settings),
+            cache_hints={"tools/list": _HOUR, "server/discover": _HOUR},
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
+            on_subscribe_resource=self._subscriptions.subscribe,
+            on_unsubscribe_resource=self._subscriptions.unsubscribe,
+            on_subscriptions_listen=self._subscriptions.listen,
+            on_completion=self._complete,
+        )
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            # no exporter is installed: spans would cost a tenth of a small read and go nowhere
+            self.server.middleware.clear()
 
     async def aclose(self) -> None:
-        """Release what the server holds; the devboxes stay open."""
-        await self.subscriptions.aclose()
-        await self.zips.aclose()
+        """Release the subscriptions and the kept zips."""
+        await self._subscriptions.aclose()
+        await self._zips.aclose()
 
+    async def _list_tools(self, _context: Context, _params: Paginated) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[tool.definition for tool in self._published.values()])
 
-def create_server(sandboxes: Sandboxes, settings: Settings, *, over_stdio: bool) -> Door:
-    """Return the MCP server for these devboxes, ready for any transport."""
-    published = select(TOOLS, settings)
-    known = {tool.name: tool for tool in TOOLS}
-    subscriptions = Subscriptions(sandboxes)
-    zips = ZipStore(settings.limits.inline)
-
-    async def list_tools(
-        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
-    ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.definition for tool in published.values()])
-
-    async def call_tool(context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Result:
-        tool = published.get(params.name)
+    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> Result:
+        tool = self._published.get(params.name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, _no_such_tool(params.name, known, settings))
-        arguments = params.arguments or {}
+            raise MCPError(types.INVALID_PARAMS, _no_such_tool(params.name, self._settings))
         if not is_wanted(context):
-            return await tool(Call(sandboxes, settings, zips, context, params, over_stdio, unheard), arguments)
+            return await tool(self._call(context, params, unheard), params.arguments or {})
         async with reported(context, tool.name) as on_progress:
-            return await tool(Call(sandboxes, settings, zips, context, params, over_stdio, on_progress), arguments)
+            return await tool(self._call(context, params, on_progress), params.arguments or {})
 
-    async def list_resources(
-        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
-    ) -> types.ListResourcesResult:
-        return await resources.listed(sandboxes)
+    def _call(self, context: Context, params: types.CallToolRequestParams, on_progress: Progress) -> Call:
+        return Call(self._sandboxes, self._settings, self._zips, context, params, self._over_stdio, on_progress)
 
-    async def list_templates(
-        _context: ServerRequestContext[Any, Any], _params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
+    async def _list_resources(self, _context: Context, _params: Paginated) -> types.ListResourcesResult:
+        return await resources.listed(self._sandboxes)
+
+    async def _list_templates(self, _context: Context, _params: Paginated) -> types.ListResourceTemplatesResult:
         return types.ListResourceTemplatesResult(resource_templates=[resources.TEMPLATE])
 
-    async def read_resource(
-        _context: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
+    async def _read_resource(
+        self, _context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         try:
-            return await resources.read(sandboxes, zips, params.uri)
+            return await resources.read(self._sandboxes, self._zips, params.uri)
         except DevboxError as error:
             raise MCPError(types.INVALID_PARAMS, str(error), {"uri": params.uri, "code": error.code}) from None
 
-    async def complete(
-        _context: ServerRequestContext[Any, Any], params: types.CompleteRequestParams
-    ) -> types.CompleteResult:
-        return await resources.complete(sandboxes, params)
-
-    server: Server[Any] = Server(
-        NAME,
-        version=__version__,
-        title="Devbox files",
-        description="Typed tools for the files of a development sandbox.",
-        instructions=instructions(sandboxes, settings),
-        cache_hints={"tools/list": CacheHint(ttl_ms=3_600_000), "server/discover": CacheHint(ttl_ms=3_600_000)},
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-        on_list_resources=list_resources,
-        on_list_resource_templates=list_templates,
-        on_read_resource=read_resource,
-        on_subscribe_resource=subscriptions.subscribe,
-        on_unsubscribe_resource=subscriptions.unsubscribe,
-        on_subscriptions_listen=subscriptions.listen,
-        on_completion=complete,
-    )
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        # no exporter is installed: spans would cost a tenth of a small read and go nowhere
-        server.middleware.clear()
-    return Door(server, subscriptions, zips)
+    async def _complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        return await resources.complete(self._sandboxes, params)
 
 
 def instructions(sandboxes: Sandboxes, settings: Settings) -> str:
@@ -124,8 +119,8 @@ def instructions(sandboxes: Sandboxes, settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _no_such_tool(name: str, known: dict[str, Any], settings: Settings) -> str:
-    tool = known.get(name)
+def _no_such_tool(name: str, settings: Settings) -> str:
+    tool = {tool.name: tool for tool in TOOLS}.get(name)
     if tool is None:
         return f"Unknown tool: {name[:60]!r}; tools/list names those there are"
     if settings.read_only and not tool.reads_only:

@@ -131,11 +131,11 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
         return shown(link(sandbox, path, mime_type, info.size), text_block(facts))
     data = await (await sandbox.read_bytes(path)).read()
     mime_type = texts.mime_type(path.name, data[:512])
-    facts = text_block(notes([mime_type, size, f"sha256 {short(info.sha256)}" if info.sha256 else ""]))
+    described = text_block(notes([mime_type, size, f"sha256 {short(info.sha256)}" if info.sha256 else ""]))
     if mime_type in _IMAGES:
         encoded = base64.b64encode(data).decode("ascii")
-        return shown(types.ImageContent(data=encoded, mime_type=mime_type), facts)
-    return shown(blob(path.uri(sandbox.name), mime_type, data), facts)
+        return shown(types.ImageContent(data=encoded, mime_type=mime_type), described)
+    return shown(blob(path.uri(sandbox.name), mime_type, data), described)
 
 
 class Details(BaseModel):

@@ -152,9 +152,9 @@ async def _handed_over(
         if size > sandbox.limits.inline_zip:
             break
     else:
-        facts = text_block(notes(_summary(sandbox, archive, size)))
+        described = text_block(notes(_summary(sandbox, archive, size)))
         name = items[0].uri(sandbox.name).rstrip("/") + ".zip"
-        return shown(blob(name, "application/zip", b"".join(head)), facts)
+        return shown(blob(name, "application/zip", b"".join(head)), described)
 
     async def whole() -> AsyncIterator[bytes]:
         total = 0
