@@ -57,7 +57,7 @@ def compare(contestants: list[Contestant], files: Path, calls: int) -> list[Row]
     rows = [summed("start to the initialize answer", starts, None)]
     pieces = [
         ("read 1 KB", reading(files / "small.txt", text_of(KIB)), calls, BURST, 0.7),
-        ("write 1 KB (ours is flushed to disk)", writing(files / "written.txt", KIB), calls, BURST, 1.0),
+        ("write 1 KB (ours: flushed to disk)", writing(files / "written.txt", KIB), calls, BURST, 1.0),
         ("list 1000 entries", listing(files / "many"), calls, BURST, 0.8),
         ("read 10 MB", reading(files / "big.txt", text_of(10 * MIB)), BIG_CALLS, 1, 0.3),
     ]

@@ -76,13 +76,14 @@ def file_system(directory: Path) -> str:
 
 def show(rows: list[Row], facts: list[Fact], about: dict[str, Any]) -> None:
     console = Console()
+    console.width = max(console.width, 100)
     table = Table(title="Median milliseconds over stdio, from writing a request to having parsed its answer")
-    for heading in ("work", "calls", "devbox-mcp", "server-filesystem", "ratio", "aim", ""):
+    for heading in ("work", "calls", "devbox-mcp", "official", "ratio", "aim", ""):
         table.add_column(heading, justify="left" if heading == "work" else "right")
     for row in rows:
         aim = "" if row.aim is None else f"≤ {row.aim:.2f}"
         times = (f"{row.ours * 1e3:.2f}", f"{row.official * 1e3:.2f}", f"{row.ratio:.2f}")
-        table.add_row(row.work, str(row.calls), *times, aim, _mark(reached=row.reached))
+        table.add_row(row.work, str(row.calls), *times, aim, aim and _mark(reached=row.reached))
     console.print(table)
     for fact in facts:
         most = "" if fact.most is None else f" (at most {fact.most:g} {fact.unit}) {_mark(reached=fact.reached)}"
