@@ -102,11 +102,13 @@ class Place:
         return self.path == "."
 
     def look(self) -> Optional[os.stat_result]:
-        """Look again at what is there, and return it."""
+        """Look again at what is there, and return it. Raises permission_denied, …"""
         try:
             self.st = os.stat(self.name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
             self.st = None
+        except OSError as error:
+            raise from_os_error(error, self.path) from error
         return self.st
 
     def require(self) -> os.stat_result:
@@ -271,9 +273,9 @@ class Root:
             place = Place(fd, parts[-1], path, owned=True)
         try:
             place.look()
-        except OSError as error:
+        except GuestError:
             place.close()
-            raise from_os_error(error, path) from error
+            raise
         if place.st is None and len(parts) == 1:
             self.check_alive()
         return place
