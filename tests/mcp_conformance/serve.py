@@ -22,7 +22,7 @@ async def main(directory: str) -> None:
     settings = load({"devboxes": (directory,), "http": f"{HOST}:0"}, None)
     sandboxes = await Sandboxes.open(settings)
     door = Door(sandboxes, settings, over_stdio=False)
-    await fixtures.load(door.server, door.subscriptions.bus)
+    await fixtures.load(door.server, door._subscriptions.bus)
     listener = http.bind(HOST, 0)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  # what the caller waits for
     try:
