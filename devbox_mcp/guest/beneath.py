@@ -391,7 +391,12 @@ class _Walk:
         self._links += 1
         if self._links > MOST_LINKS:
             raise GuestError("too_many_links", self._path, "more than %d symbolic links in a row" % MOST_LINKS)
-        target = os.readlink(name, dir_fd=self._here())
+        try:
+            target = os.readlink(name, dir_fd=self._here())
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise GuestError("conflict", self._path, "a link on the way was replaced; try again") from error
+            raise
         if target.startswith("/"):
             rest = self._root.rest_behind(target)
             if rest is None:

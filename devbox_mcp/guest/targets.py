@@ -4,6 +4,7 @@ import os
 import stat
 from typing import Any, Dict, List, Optional
 
+from .attributes import with_executable
 from .beneath import Place, Root, check_regular
 from .drafts import Draft
 from .errors import GuestError
@@ -38,6 +39,7 @@ class Target:
         self.path = path
         self._executable = executable
         self._create = create
+        self._begun_on = place.st
         self._dressed_as: Optional[str] = None
         self._check()
 
@@ -57,27 +59,43 @@ class Target:
 
     def draft(self) -> Draft:
         """Begin new content. Only its owner can read what is to replace a file, until it is dressed like it."""
+        self._begun_on = self.place.st
         return Draft(self.parent, self.path, 0o600 if self.exists else 0o666)
 
     def dress(self, draft: Draft) -> None:
         """Give the draft the owner, mode and so on that the file has, or a new file is to have."""
-        if self.place.st is None:
+        old_fd = self._open_old()
+        if old_fd is None:
             draft.become_new(self._executable)
+            if self._begun_on is not None:  # deleted since the draft was begun
+                draft.set_mode(with_executable(self._begun_on.st_mode, self._executable))
             return
-        old_fd = self.place.open_file()
         try:
             self._dressed_as = revision(os.fstat(old_fd))
             draft.become_like(old_fd, self._executable)
         finally:
             os.close(old_fd)
 
-    def look_again(self, if_match: Optional[str], job: Job) -> Optional[str]:
-        """Under the lock: see what is there now, and return its sha256 if ``if_match`` asks for it.
-        Raises conflict, and what the constructor raises."""
+    def _open_old(self) -> Optional[int]:
+        """Open what is there now; None for nothing."""
+        self._look()
+        try:
+            return None if self.place.st is None else self.place.open_file()
+        except GuestError as error:
+            if error.code == "not_found":
+                return None
+            raise
+
+    def _look(self) -> None:
         st = self.place.look()
         if st is not None and stat.S_ISLNK(st.st_mode):
             raise GuestError("conflict", self.path, "a symbolic link has taken the file's place", "try again")
         self._check()
+
+    def look_again(self, if_match: Optional[str], job: Job) -> Optional[str]:
+        """Under the lock: see what is there now, and return its sha256 if ``if_match`` asks for it.
+        Raises conflict, and what the constructor raises."""
+        self._look()
         return require_match(self.place, self.path, if_match, job)
 
     def publish(self, draft: Draft) -> Optional[os.stat_result]:

@@ -1,6 +1,7 @@
 """What the guest's tests share. Runs on Python 3.8 too."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +25,11 @@ def leftovers(tmp_path):
     """A function that tells which of the guest's own files are beneath the test's directory."""
 
     def find():
-        found = []
-        for directory, directories, files in os.walk(str(tmp_path)):
-            found += [os.path.join(directory, name) for name in directories + files if name.startswith(OWN_PREFIX)]
-        return found
+        return [
+            Path(directory, name)
+            for directory, directories, files in os.walk(str(tmp_path))
+            for name in directories + files
+            if name.startswith(OWN_PREFIX)
+        ]
 
     return find
