@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, Self
 
+BUFFER = 1024 * 1024
+"""bytes read at once where there are as many: a line of megabytes must not be made of thousands of small reads"""
+
 HANDSHAKE_VERSION = "2025-11-25"
 MODERN_VERSION = "2026-07-28"
 
@@ -45,7 +48,7 @@ class RawClient:
         self._meta: dict[str, Any] | None = None
         self._last_id = 0
         self._process = subprocess.Popen(
-            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=cwd, bufsize=-1
+            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=cwd, bufsize=BUFFER
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
