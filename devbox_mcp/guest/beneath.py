@@ -189,13 +189,29 @@ class Root:
         Raises GuestError, whose path is then ``.``.
         """
         with os_errors("."):
-            self.path = os.path.realpath(directory)
-            self.fd = os.open(self.path, _PASS)
-        self.policy = policy or Policy()
-        self._identity = _identity(os.fstat(self.fd))
+            path = os.path.realpath(directory)
+            self._take(os.open(path, _PASS), path, policy or Policy(), use_openat2)
+
+    @classmethod
+    def inherit(cls, fd: int, path: str, policy: Policy, use_openat2: bool) -> "Root":
+        """Take over the handle of a root that another process opened under ``path``."""
+        root = cls.__new__(cls)
+        root._take(fd, path, policy, use_openat2)
+        return root
+
+    def _take(self, fd: int, path: str, policy: Policy, use_openat2: bool) -> None:
+        self.fd = fd
+        self.path = path
+        self.policy = policy
+        self._identity = _identity(os.fstat(fd))
         self._openat2 = _probe_openat2() if use_openat2 else None
         #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
         self.swept: Set[Tuple[int, int]] = set()
+
+    @property
+    def uses_openat2(self) -> bool:
+        """Whether the kernel resolves paths where it can."""
+        return self._openat2 is not None
 
     def close(self) -> None:
         """Close the handle; every later call fails."""
