@@ -112,4 +112,5 @@ class Removal:
         outermost = self._stack[0]
         new = names.own_name("trash")
         os.rename(name, new, src_dir_fd=fd, dst_dir_fd=outermost.fd)
+        outermost.looks = 0
         self._moved[new] = path

@@ -1,6 +1,7 @@
 """What the guest's tests share. Runs on Python 3.8 too."""
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,28 @@ def leftovers(tmp_path):
         ]
 
     return find
+
+
+@pytest.fixture
+def stranger():
+    """A function that runs another one in a process whose user (4321) is not root and owns nothing here."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+
+    def run(function, groups=()):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.setgroups(groups)
+                os.setgid(4321)
+                os.setuid(4321)
+                function()
+                status = 0
+            finally:
+                if status:
+                    traceback.print_exc()
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+
+    return run
