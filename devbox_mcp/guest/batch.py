@@ -12,7 +12,7 @@ from .rollback import Replacements, remove_made
 from .sweep import sweep_once
 from .targets import Target, written
 
-_WAVE = 100  # files that are open, and flushed together, at a time
+_WAVE = 64  # files that are open, and flushed together, at a time
 
 
 def write_batch(root: Root, items: Sequence[Dict[str, Any]], job: Job, *, atomic: bool = False) -> List[Dict[str, Any]]:
@@ -126,8 +126,12 @@ class _Batch:
         sweep_once(self._root, parent)
         draft = target.draft()
         self._drafts.append(draft)
-        draft.fill((file.data,), self._job)
-        target.dress(draft)
+        try:
+            draft.fill((file.data,), self._job)
+            target.dress(draft)
+        except GuestError:
+            draft.discard()  # at once, for on a full disk the others need its space
+            raise
         draft.start_writing()
         file.target, file.draft = target, draft
 
