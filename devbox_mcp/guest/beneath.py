@@ -183,27 +183,19 @@ def check_regular(st: os.stat_result, path: str) -> None:
 class Root:
     """A directory and everything that may be reached through it."""
 
-    def __init__(self, directory: str, policy: Optional[Policy] = None, use_openat2: bool = True) -> None:
-        """Open ``directory``, a path of the host that the operator chose; it is resolved once, now.
+    def __init__(
+        self, directory: str, policy: Optional[Policy] = None, use_openat2: bool = True, handle: Optional[int] = None
+    ) -> None:
+        """Open ``directory``, a path of the host that the operator chose; it is resolved once, now. Or take over
+        the ``handle`` of a root that another process opened under that path.
 
         Raises GuestError, whose path is then ``.``.
         """
         with os_errors("."):
-            path = os.path.realpath(directory)
-            self._take(os.open(path, _PASS), path, policy or Policy(), use_openat2)
-
-    @classmethod
-    def inherit(cls, fd: int, path: str, policy: Policy, use_openat2: bool) -> "Root":
-        """Take over the handle of a root that another process opened under ``path``."""
-        root = cls.__new__(cls)
-        root._take(fd, path, policy, use_openat2)
-        return root
-
-    def _take(self, fd: int, path: str, policy: Policy, use_openat2: bool) -> None:
-        self.fd = fd
-        self.path = path
-        self.policy = policy
-        self._identity = _identity(os.fstat(fd))
+            self.path = os.path.realpath(directory) if handle is None else directory
+            self.fd = os.open(self.path, _PASS) if handle is None else handle
+        self.policy = policy or Policy()
+        self._identity = _identity(os.fstat(self.fd))
         self._openat2 = _probe_openat2() if use_openat2 else None
         #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
         self.swept: Set[Tuple[int, int]] = set()
@@ -381,10 +373,10 @@ class _Walk:
             except FileExistsError:
                 pass
             else:
-                adopt(here, name)
-                flush_directory(here)
                 if self._made is not None:
                     self._made.append(self._resolved(name))
+                adopt(here, name)
+                flush_directory(here)
         elif not stat.S_ISDIR(st.st_mode):
             raise GuestError("not_directory", self._path, "%s is not a directory" % self._resolved(name))
         try:
