@@ -5,7 +5,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 from . import targets
 from .beneath import Place, Root
 from .drafts import Draft
-from .errors import GuestError
+from .durable import already_made
+from .errors import GuestError, os_errors
 from .job import Job
 from .locks import Parent, locked
 from .rollback import Replacements, remove_made
@@ -54,7 +55,8 @@ class _File:
         """Take a step unless one failed before; return whether all went well so far."""
         if self.error is None:
             try:
-                step(self)
+                with os_errors(self.path):
+                    step(self)
             except GuestError as error:
                 self.error = error
         return self.error is None
@@ -129,7 +131,7 @@ class _Batch:
         try:
             draft.fill((file.data,), self._job)
             target.dress(draft)
-        except GuestError:
+        except (GuestError, OSError):
             draft.discard()  # at once, for on a full disk the others need its space
             raise
         draft.start_writing()
@@ -148,7 +150,8 @@ class _Batch:
         with locked((target.parent,), self._job):
             previous = target.look_again(file.if_match, self._job)
             old = target.publish(draft)
-            file.written = written(file.path, draft.stat(), draft.sha256, old, previous)
+            with already_made(file.path):
+                file.written = written(file.path, draft.stat(), draft.sha256, old, previous)
 
     def _replace(self, files: Sequence[_File]) -> None:
         """Publish all drafts, or take back those that were; the locks are held."""

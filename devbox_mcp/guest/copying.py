@@ -6,7 +6,8 @@ from typing import Any, Dict
 
 from . import targets
 from .beneath import Place, Root
-from .errors import GuestError
+from .durable import already_made
+from .errors import GuestError, os_errors
 from .guards import refuse_denied, refuse_into_itself, refuse_same
 from .info import describe
 from .job import Job
@@ -24,7 +25,7 @@ def copy(root: Root, source: str, destination: str, job: Job, *, overwrite: bool
     a copy into itself, denied where the tree holds something that the policy denies.
     """
     root.policy.check_write(destination)
-    with root.locate(source) as place:
+    with os_errors(source), root.locate(source) as place:
         if stat.S_ISDIR(place.require().st_mode):
             refuse_into_itself(source, destination)
             return _copy_directory(root, place, destination, job)
@@ -34,7 +35,7 @@ def copy(root: Root, source: str, destination: str, job: Job, *, overwrite: bool
 def _copy_file(root: Root, place: Place, path: str, job: Job, overwrite: bool) -> Dict[str, Any]:
     source = place.open_file()
     try:
-        with targets.locate(root, path, None) as at, Parent(at) as parent:
+        with os_errors(path), targets.locate(root, path, None) as at, Parent(at) as parent:
             target = Target(at, parent, path, create=not overwrite)
             refuse_same(place, at)
             sweep_once(root, parent)
@@ -47,15 +48,16 @@ def _copy_file(root: Root, place: Place, path: str, job: Job, overwrite: bool) -
                 with locked((parent,), job):
                     target.look_again(None, job)
                     target.publish(draft)
-                parent.flush()
-                return describe(path, draft.stat())
+                with already_made(path):
+                    parent.flush()
+                    return describe(path, draft.stat())
     finally:
         os.close(source)
 
 
 def _copy_directory(root: Root, place: Place, path: str, job: Job) -> Dict[str, Any]:
     refuse_denied(root, place, job)
-    with root.locate(path, make_parents=True) as at:
+    with os_errors(path), root.locate(path, make_parents=True) as at:
         if at.st is not None:
             raise GuestError("exists", path, "something is here already")
         refuse_into_itself(place.path, at.path)
@@ -64,6 +66,7 @@ def _copy_directory(root: Root, place: Place, path: str, job: Job) -> Dict[str, 
             with Staged(root, place, parent, path, job) as staged:
                 with locked((parent,), job):
                     staged.publish(at.name, new=True)
-                parent.flush()
-                at.look()
+                with already_made(path):
+                    parent.flush()
+                    at.look()
         return describe(path, at.require())

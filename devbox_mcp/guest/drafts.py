@@ -10,7 +10,7 @@ from typing import Iterable, Optional, Type, final
 from . import attributes, names
 from .contents import copy_file, write_all
 from .durable import flush, start_writing
-from .errors import GuestError, from_os_error, os_errors
+from .errors import GuestError, from_os_error
 from .info import CHUNK
 from .job import Job
 from .locks import Parent, try_lock
@@ -23,7 +23,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Draft:
     """A hidden file in the directory ``parent``, locked while it is open, gone on leaving the context unless
     ``publish`` gave it its name. ``path`` is what its errors name; ``size`` is what it holds so
-    far."""
+    far. Where the system fails, it raises OSError."""
 
     def __init__(self, parent: Parent, path: str, mode: int = 0o600) -> None:
         """``mode`` meets the umask, as for any new file."""
@@ -32,13 +32,12 @@ class Draft:
         self._parent = parent
         self._path = path
         self._name = names.own_name("part")
-        with os_errors(path):
-            self.fd = os.open(self._name, _CREATE, mode, dir_fd=parent.fd)
+        self.fd = os.open(self._name, _CREATE, mode, dir_fd=parent.fd)
         self._pending = True
         self._flushed = False
         try:
-            try_lock(self.fd, path)
-        except GuestError:
+            try_lock(self.fd)
+        except OSError:
             self.discard()
             raise
 
@@ -52,7 +51,7 @@ class Draft:
         self._flushed = False
         self._digest.update(data)
         self.size += len(data)
-        write_all(self.fd, data, self._path)
+        write_all(self.fd, data)
 
     def fill(self, body: Iterable[bytes], job: Job) -> None:
         """Add everything that ``body`` yields."""
@@ -65,8 +64,7 @@ class Draft:
         """Add the whole of an open file, from its start."""
         offset = 0
         while True:
-            with os_errors(self._path):
-                chunk = os.pread(fd, CHUNK, offset)
+            chunk = os.pread(fd, CHUNK, offset)
             if not chunk:
                 return
             job.check(self._path)
@@ -86,20 +84,17 @@ class Draft:
     def become_new(self, executable: Optional[bool]) -> None:
         """Take on what a new file has; for a draft made with mode 0666."""
         self._flushed = False
-        with os_errors(self._path):
-            attributes.make_new(self._parent.fd, self.fd, self._name, executable)
+        attributes.make_new(self._parent.fd, self.fd, self._name, executable)
 
     def become_like(self, old_fd: int, executable: Optional[bool] = None) -> None:
         """Take over what the file that is to be replaced has."""
         self._flushed = False
-        with os_errors(self._path):
-            attributes.keep(self.fd, old_fd, executable)
+        attributes.keep(self.fd, old_fd, executable)
 
     def set_mode(self, mode: int) -> None:
         """Set the permission bits."""
         self._flushed = False
-        with os_errors(self._path):
-            os.fchmod(self.fd, mode & 0o777)
+        os.fchmod(self.fd, mode & 0o777)
 
     def start_writing(self) -> None:
         """Begin writing to disk without waiting, where many drafts are flushed together."""
@@ -110,9 +105,8 @@ class Draft:
         what was written."""
         if self._flushed:
             return
-        with os_errors(self._path):
-            flush(self.fd)
-            size = os.fstat(self.fd).st_size
+        flush(self.fd)
+        size = os.fstat(self.fd).st_size
         if size != self.size:
             raise GuestError("integrity", self._path, "the file system kept %d of %d bytes" % (size, self.size))
         self._flushed = True
@@ -126,8 +120,7 @@ class Draft:
     def reopen(self) -> None:
         """Open the file again if it was shut, to change its attributes."""
         if self.fd < 0:
-            with os_errors(self._path):
-                self.fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parent.fd)
+            self.fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parent.fd)
 
     def publish(self, name: str, new: bool) -> None:
         """Rename it to ``name``; with ``new`` the name must be free. Raises exists, busy, is_directory."""
@@ -146,10 +139,9 @@ class Draft:
 
     def stat(self) -> os.stat_result:
         """Return the stat of the file under the name it has now."""
-        with os_errors(self._path):
-            if self.fd >= 0:
-                return os.fstat(self.fd)
-            return os.stat(self._name, dir_fd=self._parent.fd, follow_symlinks=False)
+        if self.fd >= 0:
+            return os.fstat(self.fd)
+        return os.stat(self._name, dir_fd=self._parent.fd, follow_symlinks=False)
 
     def discard(self) -> None:
         """Close it, and remove it unless it was published."""

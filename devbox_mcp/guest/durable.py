@@ -4,7 +4,10 @@ import ctypes
 import fcntl
 import functools
 import os
-from typing import Any, Optional
+from contextlib import contextmanager
+from typing import Any, Iterator, Optional
+
+from .errors import GuestError
 
 _SYNC_FILE_RANGE_WRITE = 2
 _FULL_SYNC: Optional[int] = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, where fsync stops at the drive's cache
@@ -19,6 +22,17 @@ def flush(fd: int) -> None:
     except OSError:
         pass  # not every file system knows it
     os.fsync(fd)
+
+
+@contextmanager
+def already_made(path: str) -> Iterator[None]:
+    """Say of any failure in the block that it came after the change."""
+    try:
+        yield
+    except (OSError, GuestError) as error:
+        raise GuestError(
+            "io_error", path, "the change was made, but the file system did not confirm that it will last"
+        ) from error
 
 
 def start_writing(fd: int) -> None:

@@ -7,13 +7,13 @@ it; it is held for the check and the rename only, never while somebody's bytes a
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Iterable, Iterator, List, Optional, Tuple, Type, final
 
 from .beneath import Place
-from .durable import flush
-from .errors import GuestError, os_errors
+from .durable import already_made, flush
+from .errors import GuestError
 from .job import Job
 
 PATIENCE = 30.0  # seconds that a change waits for the others in its directory
@@ -34,13 +34,9 @@ class Parent:
         self.identity: Tuple[int, int] = (st.st_dev, st.st_ino)
 
     def flush(self) -> None:
-        """Make the directory's entries durable. Raises io_error, and says what is then uncertain."""
-        try:
+        """Make the directory's entries durable. Raises io_error, which says what is then uncertain."""
+        with already_made(self.path):
             flush(self.fd)
-        except OSError as error:
-            raise GuestError(
-                "io_error", self.path, "the change was made, but the disk did not confirm that it will last"
-            ) from error
 
     def close(self) -> None:
         """Close the handle."""
@@ -70,13 +66,14 @@ def locked(parents: Iterable[Parent], job: Job) -> Iterator[None]:
     finally:
         for parent in reversed(held):
             # said aloud, because a child process that inherited the handle would keep the lock beyond its closing
-            fcntl.flock(parent.fd, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(parent.fd, fcntl.LOCK_UN)
 
 
 def _lock(parent: Parent, job: Job) -> None:
     give_up = time.monotonic() + PATIENCE
     pause = _SHORTEST
-    while not try_lock(parent.fd, parent.path):
+    while not try_lock(parent.fd):
         job.check(parent.path)
         if time.monotonic() > give_up:
             raise GuestError(
@@ -86,11 +83,10 @@ def _lock(parent: Parent, job: Job) -> None:
         pause = min(2 * pause, _LONGEST)
 
 
-def try_lock(fd: int, path: str) -> bool:
+def try_lock(fd: int) -> bool:
     """Lock an open file or directory against every other handle, and return whether that succeeded at once."""
-    with os_errors(path):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

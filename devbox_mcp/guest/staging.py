@@ -83,7 +83,7 @@ class Staged:
         self._directories.append(directory)
         if self._lock < 0:
             self._lock = os.dup(directory.fd)
-            try_lock(self._lock, entry.path)
+            try_lock(self._lock)
         if not self._keep:
             adopt(fd, name)
             return

@@ -52,7 +52,7 @@ def _sweep_one(parent: Parent, name: str, now: float) -> None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(name, flags | (DIRECTORY if stat.S_ISDIR(st.st_mode) else 0), dir_fd=parent.fd)
     try:
-        if try_lock(fd, parent.path):
+        if try_lock(fd):
             Removal(Job()).remove(parent.fd, name, parent.path)
     finally:
         os.close(fd)

@@ -22,8 +22,8 @@ class Trash:
         self._hidden = names.own_name("trash")
         self._fd = place.open_directory()
         try:
-            try_lock(self._fd, place.path)
             with os_errors(place.path):
+                try_lock(self._fd)
                 os.rename(place.name, self._hidden, src_dir_fd=parent.fd, dst_dir_fd=parent.fd)
         except BaseException:
             os.close(self._fd)

@@ -6,6 +6,7 @@ import stat
 from typing import Any, Dict, List, Optional
 
 from .beneath import Place, Root, adopt, flush_directory
+from .durable import already_made
 from .errors import GuestError, from_os_error, os_errors
 from .guards import refuse_denied, refuse_into_itself, refuse_root, refuse_same
 from .info import describe
@@ -23,24 +24,23 @@ from .walk import require_shallow, walk
 def mkdir(root: Root, path: str) -> bool:
     """Make a directory and its missing parents, and return False if it was there. Raises exists for a file there."""
     root.policy.check_write(path)
-    with root.locate(path, make_parents=True) as place:
-        if place.st is None and _make(place, path):
+    with os_errors(path), root.locate(path, make_parents=True) as place:
+        if place.st is None and _make(place):
             return True
         if not stat.S_ISDIR(place.require().st_mode):
             raise GuestError("exists", path, "a file of that name is here already")
         return False
 
 
-def _make(place: Place, path: str) -> bool:
+def _make(place: Place) -> bool:
     """Make the directory, and return False if somebody was quicker."""
-    with os_errors(path):
-        try:
-            os.mkdir(place.name, dir_fd=place.fd)
-        except FileExistsError:
-            place.look()
-            return False
-        adopt(place.fd, place.name)
-        flush_directory(place.fd)
+    try:
+        os.mkdir(place.name, dir_fd=place.fd)
+    except FileExistsError:
+        place.look()
+        return False
+    adopt(place.fd, place.name)
+    flush_directory(place.fd)
     return True
 
 
@@ -53,7 +53,7 @@ def delete(root: Root, path: str, job: Job, *, recursive: bool = False, if_match
     """
     check_prefix(if_match, path)
     root.policy.check_write(path)
-    with missing_is_conflict(if_match, path), root.locate(path, follow=False) as place:
+    with os_errors(path), missing_is_conflict(if_match, path), root.locate(path, follow=False) as place:
         refuse_root(place, "deleted")
         refuse_denied(root, place, job)
         with Parent(place) as parent:
@@ -62,8 +62,7 @@ def delete(root: Root, path: str, job: Job, *, recursive: bool = False, if_match
                 require_match(place, path, if_match, job)
                 trash = _set_aside(place, parent, recursive) if is_directory else None
                 if trash is None and not is_directory:
-                    with os_errors(path):
-                        os.unlink(place.name, dir_fd=parent.fd)
+                    os.unlink(place.name, dir_fd=parent.fd)
             count = 1 if trash is None else trash.empty(job)
             parent.flush()
             return count
@@ -93,8 +92,7 @@ def _looks_empty(place: Place) -> bool:
     """Whether a directory holds only what a crash of ours left behind, which nobody else gets to see."""
     fd = place.open_directory()
     try:
-        with os_errors(place.path):
-            return all(is_own(name) for name in os.listdir(fd))
+        return all(is_own(name) for name in os.listdir(fd))
     finally:
         os.close(fd)
 
@@ -112,11 +110,11 @@ def move(
     for path in (source, destination):
         root.policy.check_write(path)
     refuse_into_itself(source, destination)
-    with missing_is_conflict(if_match, source), root.locate(source, follow=False) as place:
+    with os_errors(source), missing_is_conflict(if_match, source), root.locate(source, follow=False) as place:
         refuse_root(place, "moved")
         place.require()  # before parents are made for it
         refuse_denied(root, place, job)
-        with root.locate(destination, follow=False, make_parents=True) as target:
+        with os_errors(destination), root.locate(destination, follow=False, make_parents=True) as target:
             refuse_root(target, "replaced")
             refuse_into_itself(place.path, target.path)
             with Parent(place) as old, Parent(target) as new:
@@ -125,10 +123,11 @@ def move(
                     require_match(place, source, if_match, job)
                     _check_replaceable(place, target, overwrite)
                     _rename(root, place, old, target, new, overwrite, job)
+                with already_made(destination):
                     target.look()
-                new.flush()
-                if old.identity != new.identity:
-                    old.flush()
+                    new.flush()
+                    if old.identity != new.identity:
+                        old.flush()
             return _describe(target, destination)
 
 
@@ -179,8 +178,7 @@ def _rename_error(error: OSError, place: Place, target: Place) -> GuestError:
 
 def _describe(place: Place, path: str) -> Dict[str, Any]:
     st = place.require()
-    with os_errors(path):
-        link = os.readlink(place.name, dir_fd=place.fd) if stat.S_ISLNK(st.st_mode) else None
+    link = os.readlink(place.name, dir_fd=place.fd) if stat.S_ISLNK(st.st_mode) else None
     return describe(path, st, link)
 
 

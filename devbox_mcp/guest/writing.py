@@ -9,7 +9,7 @@ from .attributes import with_executable
 from .beneath import Root, check_regular
 from .contents import copy_rest
 from .drafts import Draft
-from .durable import flush
+from .durable import already_made, flush
 from .errors import GuestError, os_errors
 from .info import hash_file
 from .job import Job
@@ -44,7 +44,7 @@ def write(
     """
     if mode not in _MODES:
         raise GuestError("invalid_argument", path, "mode is one of %s" % ", ".join(_MODES))
-    with targets.locate(root, path, if_match) as place, Parent(place) as parent:
+    with os_errors(path), targets.locate(root, path, if_match) as place, Parent(place) as parent:
         target = Target(place, parent, path, executable, create=mode == "create")
         sweep_once(root, parent)
         with target.draft() as draft:
@@ -83,28 +83,27 @@ def _write_whole(target: Target, addition: Draft, append: bool, previous: Option
 
 def _publish(target: Target, draft: Draft, previous: Optional[str]) -> Dict[str, Any]:
     old = target.publish(draft)
-    return written(target.path, draft.stat(), draft.sha256, old, previous)
+    with already_made(target.path):
+        return written(target.path, draft.stat(), draft.sha256, old, previous)
 
 
 def _write_over(
     target: Target, addition: Draft, append: bool, executable: Optional[bool], previous: Optional[str], job: Job
 ) -> Dict[str, Any]:
     """Write the addition into the file itself."""
-    with os_errors(target.path):
-        access = os.O_RDWR if append else os.O_WRONLY
-        fd = os.open(target.place.name, access | _IN_PLACE, dir_fd=target.parent.fd)
+    access = os.O_RDWR if append else os.O_WRONLY
+    fd = os.open(target.place.name, access | _IN_PLACE, dir_fd=target.parent.fd)
     try:
         old = os.fstat(fd)
         check_regular(old, target.path)
-        with os_errors(target.path):
-            os.lseek(addition.fd, 0, os.SEEK_SET)
-            os.lseek(fd, old.st_size if append else 0, os.SEEK_SET)
-            copy_rest(addition.fd, fd, target.path)  # with no job: not to be stopped in the middle
-            if not append:
-                os.ftruncate(fd, addition.size)
-            if executable is not None:
-                os.fchmod(fd, with_executable(stat.S_IMODE(old.st_mode), executable))
-            flush(fd)
+        os.lseek(addition.fd, 0, os.SEEK_SET)
+        os.lseek(fd, old.st_size if append else 0, os.SEEK_SET)
+        copy_rest(addition.fd, fd, target.path)  # with no job: not to be stopped in the middle
+        if not append:
+            os.ftruncate(fd, addition.size)
+        if executable is not None:
+            os.fchmod(fd, with_executable(stat.S_IMODE(old.st_mode), executable))
+        flush(fd)
         sha256 = hash_file(fd, target.path, job) if append else addition.sha256
         return written(target.path, os.fstat(fd), sha256, old, previous)
     finally:
