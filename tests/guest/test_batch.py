@@ -290,14 +290,14 @@ class TestAtomic:
 
     def test_more_files_than_may_be_open(self, root, tmp_path, leftovers):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (170, hard))
         try:
-            items = [item("d/f%d" % number) for number in range(400)]
-            assert codes(batch(root, *items, atomic=True)) == [None] * 400
-            items = [item("many/d%d/f" % number) for number in range(400)]
+            items = [item("d/f%d" % number) for number in range(250)]
+            assert codes(batch(root, *items, atomic=True)) == [None] * 250
+            items = [item("many/d%d/f" % number) for number in range(250)]
             assert "unavailable" in codes(batch(root, *items, atomic=True))
             assert not (tmp_path / "many").exists()
-            assert codes(batch(root, *items)) == [None] * 400
+            assert codes(batch(root, *items)) == [None] * 250
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert leftovers() == []
@@ -310,7 +310,7 @@ class TestAtomic:
         try:
             (disk / "f").write_bytes(b"old")
             before = snapshot(disk)
-            outcomes = batch(root, item("disk/f"), item("disk/g", b"x" * 400000), item("disk/d/h"), atomic=True)
+            outcomes = batch(root, item("disk/f"), item("disk/g", b"x" * 250000), item("disk/d/h"), atomic=True)
             assert codes(outcomes) == ["cancelled", "no_space", "cancelled"]
             assert snapshot(disk) == before
         finally:

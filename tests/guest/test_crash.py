@@ -221,6 +221,21 @@ def test_an_atomic_batch_killed_at_every_system_call(home, tmp_path):
     root.close()
 
 
+@needs_strace
+@pytest.mark.parametrize("operation", ["overwrite", "create", "append", "copy a tree"])
+def test_flushed_before_and_after_the_rename(home, tmp_path, operation):
+    """What a kill cannot show, for the kernel survives it: the content is on disk before the name leads to it, and
+    the name before success is reported."""
+    prepare(home)
+    root = Root(str(home))
+    calls, _, _ = trace(lambda: OPERATIONS[operation](root), tmp_path / "log")
+    renamed = max(index for index, name in enumerate(calls) if name.startswith("rename"))
+    assert "fsync" in calls[:renamed]
+    assert "write" not in calls[calls.index("fsync") : renamed]
+    assert calls[renamed:].count("fsync") == 1
+    root.close()
+
+
 #: Calls that the interpreter makes for itself, or the test; and close, which has nothing to tell after a flush.
 NOT_OURS = {
     "brk", "close", "exit_group", "futex", "getrandom", "madvise", "mmap", "mprotect", "munmap", "restart_syscall",
