@@ -9,7 +9,7 @@ from .durable import already_made
 from .errors import GuestError, os_errors
 from .job import Job
 from .locks import Parent, locked
-from .rollback import Replacements, remove_made
+from .rollback import Replacements
 from .sweep import sweep_once
 from .targets import Target, written
 
@@ -103,7 +103,7 @@ class _Batch:
         self.close()
         failed = next((file for file in files if file.error is not None), None)
         if failed is not None:
-            remove_made(self._root, self._made)
+            self._root.remove_made(self._made)
             for file in files:
                 file.error = file.error or GuestError(
                     "cancelled", file.path, "nothing was written, because %s failed" % failed.path

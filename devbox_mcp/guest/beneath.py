@@ -8,13 +8,14 @@ link's target is judged and every resolved path meets the policy.
 
 import ctypes
 import errno
+import functools
 import os
 import stat
 import struct
 import sys
 from contextlib import suppress
 from types import TracebackType
-from typing import List, Optional, Set, Tuple, Type, final
+from typing import Callable, List, Optional, Sequence, Set, Tuple, Type, final
 
 from . import names
 from .errors import GuestError, from_os_error, os_errors
@@ -85,15 +86,16 @@ def _probe_openat2() -> Optional[_Openat2]:
 class Place:
     """Where an entry is or would be: ``name`` in the open directory ``fd``, ``path`` from the root with every
     link resolved, ``st`` its own lstat or None where nothing is there. The root itself is ``.`` in itself.
-    A context manager that closes ``fd``."""
+    A context manager that closes ``fd``, and left by an exception takes back the parents that were made for it."""
 
-    __slots__ = ("_owned", "fd", "name", "path", "st")
+    __slots__ = ("_owned", "fd", "name", "path", "st", "take_back")
 
     def __init__(self, fd: int, name: str, path: str, owned: bool) -> None:
         self.fd = fd
         self.name = name
         self.path = path
         self.st: Optional[os.stat_result] = None
+        self.take_back: Optional[Callable[[], None]] = None
         self._owned = owned
 
     @property
@@ -157,6 +159,8 @@ class Place:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.close()
+        if kind is not None and self.take_back is not None:
+            self.take_back()
 
 
 def kind_of(mode: int) -> str:
@@ -243,9 +247,9 @@ class Root:
     ) -> Place:
         """Resolve ``path`` to a Place; with ``follow`` a final link leads to its target, which need not exist.
 
-        ``make_parents`` makes missing directories on the way and adds their paths to ``made``. ``cached`` answers
-        from the kernel's caches or raises WouldBlock. Raises not_found for a missing parent, not_directory,
-        escapes_root, too_many_links, denied, and unavailable when the root is gone.
+        ``make_parents`` makes missing directories on the way and adds their paths to ``made``; they are taken back
+        where this raises. ``cached`` answers from the kernel's caches or raises WouldBlock. Raises not_found for a
+        missing parent, not_directory, escapes_root, too_many_links, denied, and unavailable when the root is gone.
         """
         parts = names.parts(path)
         self.policy.check(path)
@@ -257,8 +261,14 @@ class Root:
                 place.close()
             if cached:
                 raise WouldBlock
-            place = _Walk(self, path, make_parents, made).locate(parts, follow)
+            place = _Walk(self, path, make_parents).locate(parts, follow, [] if made is None else made)
         return place
+
+    def remove_made(self, made: Sequence[str]) -> None:
+        """Remove directories that were made, in the order of their making, unless something is in them by now."""
+        for path in reversed(made):
+            with suppress(OSError, GuestError), self.locate(path, follow=False) as place:
+                os.rmdir(place.name, dir_fd=place.fd)
 
     def root_place(self) -> Place:
         """Return the root itself as a Place."""
@@ -303,22 +313,28 @@ def _identity(st: os.stat_result) -> Tuple[int, int]:
 class _Walk:
     """One resolution, component by component, with the open directories from the root down kept on a stack."""
 
-    def __init__(self, root: Root, path: str, make_parents: bool, made: Optional[List[str]]) -> None:
+    def __init__(self, root: Root, path: str, make_parents: bool) -> None:
         self._root = root
         self._path = path
         self._make_parents = make_parents
-        self._made = made
+        self._made: List[str] = []
         self._links = 0
         self._fds: List[int] = []
         self._names: List[str] = []
 
-    def locate(self, parts: List[str], follow: bool) -> Place:
+    def locate(self, parts: List[str], follow: bool, made: List[str]) -> Place:
         try:
-            return self._locate(list(reversed(parts)), follow)
-        except OSError as error:
-            raise from_os_error(error, self._path) from error
+            with os_errors(self._path):
+                place = self._locate(list(reversed(parts)), follow)
+        except GuestError:
+            self._root.remove_made(self._made)
+            raise
         finally:
             self._rewind()
+            made += self._made
+        if self._made:
+            place.take_back = functools.partial(self._root.remove_made, self._made)
+        return place
 
     def _locate(self, pending: List[str], follow: bool) -> Place:
         while pending:
@@ -373,8 +389,7 @@ class _Walk:
             except FileExistsError:
                 pass
             else:
-                if self._made is not None:
-                    self._made.append(self._resolved(name))
+                self._made.append(self._resolved(name))
                 adopt(here, name)
                 flush_directory(here)
         elif not stat.S_ISDIR(st.st_mode):

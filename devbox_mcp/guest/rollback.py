@@ -2,12 +2,11 @@
 
 import os
 from contextlib import suppress
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Tuple
 
 from . import names
-from .beneath import Root
 from .drafts import Draft
-from .errors import GuestError, os_errors
+from .errors import os_errors
 from .targets import Target
 
 
@@ -65,10 +64,3 @@ def _restore(target: Target, kept: Optional[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def remove_made(root: Root, made: Sequence[str]) -> None:
-    """Remove directories that were made, in the order of their making, unless something is in them by now."""
-    for path in reversed(made):
-        with suppress(OSError, GuestError), root.locate(path, follow=False) as place:
-            os.rmdir(place.name, dir_fd=place.fd)
