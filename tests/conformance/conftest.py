@@ -1,0 +1,33 @@
+"""The fixtures of the suite. A backend's own test file adds one: ``harness``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+
+from devbox_mcp.backends.base import Backend
+from devbox_mcp.guest.policy import Policy
+
+from .box import Box, Harness
+
+
+@pytest.fixture
+async def open_box(harness: Harness) -> AsyncIterator[Callable[..., Awaitable[Box]]]:
+    """Opens the backend with a policy, read-only or with deny-globs, and closes it afterwards."""
+    opened: list[Backend] = []
+
+    async def open_(deny: Sequence[str] = (), read_only: bool = False) -> Box:
+        backend = await harness.open(Policy(deny, read_only))
+        opened.append(backend)
+        return Box(backend, harness.inside)
+
+    yield open_
+    for backend in opened:
+        await backend.aclose()
+
+
+@pytest.fixture
+async def box(open_box: Callable[..., Awaitable[Box]]) -> Box:
+    """The backend with nothing forbidden, on an empty root."""
+    return await open_box()
