@@ -17,6 +17,7 @@ from devbox_mcp.models import (
     Found,
     Lines,
     Matches,
+    Names,
     Page,
     SortOrder,
     WriteMode,
@@ -52,6 +53,17 @@ class Layer(Backend):
         details: bool = False,
     ) -> Page:
         return await self._inner.list(path, depth=depth, glob=glob, limit=limit, after=after, details=details)
+
+    async def names(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Names:
+        return await self._inner.names(path, depth=depth, glob=glob, limit=limit, after=after)
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         return await self._inner.read(path, offset=offset, length=length)

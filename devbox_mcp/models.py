@@ -52,6 +52,18 @@ class Page:
     unreadable: list[SandboxPath] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A listing at its cheapest: paths below the listed directory, directories with a slash at their end, in the
+    order of their bytes. ``targets`` holds where links lead, by name. ``after`` (the last name, without its slash)
+    resumes behind it, None at the end. ``unreadable`` names directories that could not be looked into."""
+
+    names: list[str]
+    targets: dict[str, str] = field(default_factory=dict)
+    after: str | None = None
+    unreadable: list[SandboxPath] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Content:
     """Bytes of one version of a file, to be iterated once: ``offset`` is where they begin. ``info.sha256`` is set

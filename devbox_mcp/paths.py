@@ -29,6 +29,14 @@ class SandboxPath:
         """The last part."""
         return self.text.rpartition("/")[2]
 
+    def child(self, name: str) -> SandboxPath:
+        """Return the path of what ``name`` (one part or several, normalised) is beneath this one."""
+        return SandboxPath(name if self.is_root else f"{self.text}/{name}")
+
+    def below(self, above: SandboxPath) -> str:
+        """Return this path as it is seen from ``above``, which it lies beneath."""
+        return self.text if above.is_root else self.text[len(above.text) + 1 :]
+
     def uri(self, devbox: str) -> str:
         """Return the resource URI, percent-encoded byte by byte."""
         path = "" if self.is_root else quote_from_bytes(os.fsencode(self.text), safe="/~!$&'()*+,;=:@")
@@ -50,7 +58,12 @@ def split_uri(text: str) -> tuple[str, str] | None:
     if not text.startswith(SCHEME):
         return None
     devbox, _, path = text[len(SCHEME) :].partition("/")
-    return devbox, os.fsdecode(unquote_to_bytes(path)) or "."
+    return devbox, decoded(path) or "."
+
+
+def decoded(encoded: str) -> str:
+    """Return what percent-encoded text stands for; bytes that are not UTF-8 become surrogate escapes."""
+    return os.fsdecode(unquote_to_bytes(encoded.encode("utf-8", "surrogatepass")))
 
 
 def is_absolute(text: str) -> bool:

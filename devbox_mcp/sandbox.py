@@ -5,9 +5,11 @@ It parses a path once, applies the limits, writes the audit record, and adds tex
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from devbox_mcp import edits as editing
@@ -15,6 +17,8 @@ from devbox_mcp import paths
 from devbox_mcp.audit import AuditLog, audited
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, InvalidArgument, TooLarge
+from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.versions import check_prefix
 from devbox_mcp.limits import Limits
 from devbox_mcp.models import (
     Archive,
@@ -26,6 +30,7 @@ from devbox_mcp.models import (
     Found,
     Lines,
     Matches,
+    Names,
     Page,
     SortOrder,
     WriteMode,
@@ -35,6 +40,7 @@ from devbox_mcp.paths import SandboxPath
 
 #: How long an edit without if_match is repeated on what others write meanwhile, in seconds.
 _EDIT_PATIENCE = 30.0
+_DIFF_LINES = 2000
 _CONFLICT_DIFF_BYTES = 256 * 1024
 _CONFLICT_DIFF_LINES = 60
 
@@ -110,6 +116,21 @@ class Sandbox:
                 path, depth=depth, glob=glob, limit=self._page("list", path, limit), after=after, details=details
             )
 
+    async def names(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Names:
+        """List a directory by name only; see Backend.names."""
+        with audited(self._audit, self.name, "list", path.text):
+            _check_range("list", path, "depth", depth, self.limits.depth)
+            most = self._page("list", path, limit)
+            return await self._backend.names(path, depth=depth, glob=glob, limit=most, after=after)
+
     async def read_lines(self, path: SandboxPath, *, first: int = 1, count: int | None = None) -> Lines:
         """Return a window of lines within the text limit; see Backend.read_lines."""
         with audited(self._audit, self.name, "read", path.text) as record:
@@ -169,14 +190,14 @@ class Sandbox:
         """Replace exact texts, all or nothing. Without ``if_match`` the edits are made to what is there, again
         if somebody else writes meanwhile; with it, Conflict. Raises EditMismatch, TooLarge, Unsupported."""
         with audited(self._audit, self.name, "edit", path.text) as record:
+            _check_version("edit", path, if_match)
             give_up = time.monotonic() + _EDIT_PATIENCE
             while True:
                 old, previous = await self._whole(path)
                 if if_match is not None and not previous.startswith(if_match):
-                    # let the backend judge: it knows what a valid if_match is and says what is there
-                    await self._backend.write(path, old, if_match=if_match)
-                result = editing.apply(old, edits, path.text)
-                diff = editing.unified_diff(old, result.data, path.text)
+                    raise await self._stale(path, old, previous, edits)
+                # off the event loop: comparing long files takes seconds
+                result, diff = await asyncio.to_thread(_edited, old, edits, path)
                 if dry_run:
                     return Edited(path, diff, result.replacements, previous, None)
                 try:
@@ -345,6 +366,14 @@ class Sandbox:
         data = await content.read()
         return data, hashlib.sha256(data).hexdigest()
 
+    async def _stale(self, path: SandboxPath, old: bytes, previous: str, edits: Sequence[editing.Edit]) -> Conflict:
+        """Return the conflict for an edit of another version than this one, and what it would do to this one."""
+        conflict = Conflict("edit", path.text, "the file is not the version that if_match names", sha256=previous)
+        with suppress(DevboxError):
+            _, diff = await asyncio.to_thread(_edited, old, edits, path, _CONFLICT_DIFF_LINES)
+            conflict.data["diff"] = diff
+        return conflict
+
     async def _explain(self, conflict: Conflict, path: SandboxPath, data: bytes) -> None:
         """Add the difference between what is there and what was to be written, if it can be shown."""
         if len(data) > _CONFLICT_DIFF_BYTES or conflict.data.get("sha256") is None:
@@ -364,3 +393,18 @@ class Sandbox:
 def _check_range(op: str, path: SandboxPath, name: str, value: int, most: int) -> None:
     if not 1 <= value <= most:
         raise InvalidArgument(op, path.text, f"{name} is {value}, but from 1 to {most}")
+
+
+def _check_version(op: str, path: SandboxPath, if_match: str | None) -> None:
+    try:
+        check_prefix(if_match, path.text)
+    except GuestError as error:
+        raise InvalidArgument(op, path.text, error.detail) from None
+
+
+def _edited(
+    old: bytes, edits: Sequence[editing.Edit], path: SandboxPath, max_lines: int = _DIFF_LINES
+) -> tuple[editing.Edited, str]:
+    """Return what the edits make, and how it differs."""
+    result = editing.apply(old, edits, path.text)
+    return result, editing.unified_diff(old, result.data, path.text, max_lines=max_lines)

@@ -25,6 +25,7 @@ from devbox_mcp.models import (
     Found,
     Lines,
     Matches,
+    Names,
     Page,
     SortOrder,
     WriteMode,
@@ -70,6 +71,18 @@ class Backend(ABC):
         """List a directory, ``depth`` levels deep, parents before their entries, in the order of the names' bytes.
         ``glob`` keeps entries whose path below ``path`` matches. Without ``details`` only ``path``, ``type`` and
         ``target`` are filled in. Raises NotFound, NotDirectory."""
+
+    @abstractmethod
+    async def names(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Names:
+        """List the same entries as ``list``, by name only. ``after`` is below ``path``, as in the answer."""
 
     @abstractmethod
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:

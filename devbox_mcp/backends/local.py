@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
 
 from devbox_mcp.backends.base import Backend, Progress
+from devbox_mcp.backends.threads import Threads
 from devbox_mcp.errors import DevboxError, Unavailable, from_code
 from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
 from devbox_mcp.guest.archive import Zip
@@ -39,6 +40,7 @@ from devbox_mcp.models import (
     Lines,
     Match,
     Matches,
+    Names,
     Page,
     SortOrder,
     WriteMode,
@@ -65,15 +67,15 @@ class LocalBackend(Backend):
         self._lines = LineReader(self._root)
         self._worker = Worker(self._root)
         self._watcher = Watcher(self._root)
-        self._pool = ThreadPoolExecutor(_WORKERS, "devbox-work")
-        self._waiters = ThreadPoolExecutor(_WAITERS, "devbox-wait")
+        self._workers = Threads(_WORKERS, "devbox-work")
+        self._waiters = Threads(_WAITERS, "devbox-wait")
         self._closed = False
 
     async def root(self) -> str:
         return self._root.path
 
     async def relative(self, absolute: str) -> SandboxPath | None:
-        found = await self._run("resolve", ".", Job(), self._root.relative, absolute)
+        found = await self._run("resolve", ".", Job(), lambda: self._root.relative(absolute))
         return None if found is None else SandboxPath(found)
 
     async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
@@ -85,7 +87,10 @@ class LocalBackend(Backend):
             except WouldBlock:
                 pass
         job = Job()
-        return _info(await self._run("stat", path.text, job, reading.stat, self._root, path.text, job, follow, sha256))
+        found = await self._run(
+            "stat", path.text, job, lambda: reading.stat(self._root, path.text, job, follow, sha256)
+        )
+        return _info(found)
 
     async def list(
         self,
@@ -99,14 +104,34 @@ class LocalBackend(Backend):
     ) -> Page:
         job = Job()
         resume = None if after is None else after.text
-        found = await self._run(
-            "list", path.text, job,
-            listing.list_directory, self._root, path.text, job, depth, glob, limit, resume, details,
-        )  # fmt: skip
+
+        def work() -> dict[str, Any]:
+            return listing.list_directory(self._root, path.text, job, depth, glob, limit, resume, details)
+
+        found = await self._run("list", path.text, job, work)
         return Page(
             [_info(entry) for entry in found["entries"]],
             None if found["after"] is None else SandboxPath(found["after"]),
             [SandboxPath(text) for text in found["unreadable"]],
+        )
+
+    async def names(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Names:
+        job = Job()
+
+        def work() -> dict[str, Any]:
+            return listing.list_names(self._root, path.text, job, depth, glob, limit, after)
+
+        found = await self._run("list", path.text, job, work)
+        return Names(
+            found["names"], found["targets"], found["after"], [SandboxPath(one) for one in found["unreadable"]]
         )
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
@@ -157,10 +182,10 @@ class LocalBackend(Backend):
 
         if body is None:
             return _written(await self._run("write", path.text, job, work))
-        return _written(await self._run("write", path.text, job, work, pool=self._waiters, body=body))
+        return _written(await self._run("write", path.text, job, work, threads=self._waiters, body=body))
 
     async def mkdir(self, path: SandboxPath) -> bool:
-        return await self._run("mkdir", path.text, Job(), tree.mkdir, self._root, path.text)
+        return await self._run("mkdir", path.text, Job(), lambda: tree.mkdir(self._root, path.text))
 
     async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
         job = Job()
@@ -271,7 +296,7 @@ class LocalBackend(Backend):
                 path.text, job, cursor=cursor, timeout=timeout, recursive=recursive, limit=limit
             )
 
-        found = await self._run("watch", path.text, job, work, pool=self._waiters)
+        found = await self._run("watch", path.text, job, work, threads=self._waiters)
         return Events([_event(event) for event in found["events"]], found["cursor"], found["resync"], found["more"])
 
     async def archive(
@@ -291,7 +316,7 @@ class LocalBackend(Backend):
 
         async def chunks() -> AsyncIterator[bytes]:
             try:
-                while chunk := await self._run("archive", texts[0], job, next, pieces, b""):
+                while chunk := await self._run("archive", texts[0], job, lambda: next(pieces, b"")):
                     yield chunk
                 answer.files, answer.bytes = archived.files, archived.bytes
                 answer.skipped = [SandboxPath(text) for text in archived.skipped]
@@ -331,8 +356,8 @@ class LocalBackend(Backend):
         self._worker.close()
         with anyio.CancelScope(shield=True):
             loop = asyncio.get_running_loop()
-            for pool in (self._pool, self._waiters):
-                await loop.run_in_executor(None, pool.shutdown)
+            for threads in (self._workers, self._waiters):
+                await loop.run_in_executor(None, threads.close)
         self._root.close()
 
     def _check_open(self, op: str, path: str) -> None:
@@ -344,27 +369,27 @@ class LocalBackend(Backend):
         op: str,
         path: str,
         job: Job,
-        work: Callable[..., T],
-        *args: Any,
-        pool: ThreadPoolExecutor | None = None,
+        work: Callable[[], T],
+        *,
+        threads: Threads | None = None,
         body: _Body | None = None,
     ) -> T:
         """Run blocking work in a thread. A cancelled call tells the work to stop, and waits until it has, so
         that what it had half done is gone when the cancellation arrives."""
         self._check_open(op, path)
-        future = asyncio.get_running_loop().run_in_executor(pool or self._pool, work, *args)
-        with _guest_errors(op):
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                job.cancel()
-                if body is not None:
-                    body.cancel()
-                with anyio.CancelScope(shield=True):
-                    await asyncio.wait([future])
-                if not future.cancelled():
-                    future.exception()  # looked at, so that asyncio does not report it as forgotten
-                raise
+        call = (threads or self._workers).call(work)
+        try:
+            result: T = await call.result
+        except GuestError as error:
+            raise _error(op, error) from error
+        except asyncio.CancelledError:
+            job.cancel()
+            if body is not None:
+                body.cancel()
+            with anyio.CancelScope(shield=True):
+                await call.finished()
+            raise
+        return result
 
 
 class _Body:

@@ -11,11 +11,14 @@ import fcntl
 import logging
 import os
 import stat
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import mcp_types as types
 from mcp.server.lowlevel.server import Server
+from mcp.server.models import InitializationOptions
+from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 #: The longest message: a full upload_batch in base64, inside JSON, fits.
 _LONGEST = 128 * 1024 * 1024
 _BACKLOG = 1024 * 1024
+#: A big message goes through the default pipe of 64 KiB in as many turns of both event loops.
+_SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)
+_PIPE_SIZE = 1024 * 1024
 
 
 class _Received:
@@ -31,6 +37,14 @@ class _Received:
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
+        self._opening: SessionMessage | Exception | None = None
+
+    async def opens_with_handshake(self) -> bool:
+        """Look at the first message, which the iteration will still yield."""
+        with suppress(StopAsyncIteration):
+            self._opening = await anext(self)
+        message = self._opening.message if isinstance(self._opening, SessionMessage) else None
+        return isinstance(message, types.JSONRPCRequest) and message.method == "initialize"
 
     async def receive(self) -> SessionMessage | Exception:
         return await anext(self)
@@ -39,6 +53,9 @@ class _Received:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
+        if self._opening is not None:
+            opening, self._opening = self._opening, None
+            return opening
         while True:
             try:
                 line = await self._reader.readline()
@@ -112,10 +129,20 @@ async def serve(server: Server[Any]) -> None:
     )
     writer = asyncio.StreamWriter(outgoing, protocol, None, loop)
     try:
-        await server.run(_Received(reader), _Sent(writer), options)
+        await _converse(server, _Received(reader), _Sent(writer), options)
     finally:
         incoming.close()
         outgoing.close()
+
+
+async def _converse(server: Server[Any], received: _Received, sent: _Sent, options: InitializationOptions) -> None:
+    """Serve a connection. A client that opens with the handshake gets the SDK's loop for that era alone, which spares
+    every message the relay that ``Server.run`` needs to tell the eras apart."""
+    if await received.opens_with_handshake():
+        async with server.lifespan(server) as state:
+            await serve_loop(server, received, sent, lifespan_state=state, init_options=options)
+    else:
+        await server.run(received, sent, options)
 
 
 def _is_pipe(fd: int) -> bool:
@@ -131,4 +158,7 @@ def _claim() -> tuple[int, int]:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
+    for fd in (read_fd, write_fd):
+        with suppress(OSError):  # not a pipe, or the user's pipes hold enough already
+            fcntl.fcntl(fd, _SET_PIPE_SIZE, _PIPE_SIZE)
     return read_fd, write_fd

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
 
 import mcp_types as types
 from pydantic import BaseModel, Field
 
 from devbox_mcp import text as texts
-from devbox_mcp.errors import TooLarge, Unsupported
-from devbox_mcp.models import FileInfo, Lines
-from devbox_mcp.paths import SandboxPath
+from devbox_mcp.errors import TooLarge, Unsupported, printable
+from devbox_mcp.models import FileInfo, Lines, Names
+from devbox_mcp.paths import SandboxPath, parse
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, tool
 from devbox_mcp.servers.mcp.resources import link
@@ -129,7 +130,7 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
             ]
         )
         return shown(link(sandbox, path, mime_type, info.size), text_block(facts))
-    data = await (await sandbox.read_bytes(path)).read()
+    data = await (await sandbox.read_bytes(path, length=sandbox.limits.inline)).read()
     mime_type = texts.mime_type(path.name, data[:512])
     described = text_block(notes([mime_type, size, f"sha256 {short(info.sha256)}" if info.sha256 else ""]))
     if mime_type in _IMAGES:
@@ -142,6 +143,7 @@ class Details(BaseModel):
     """An entry of a listing with details; ``size`` in bytes."""
 
     path: str
+    type: str
     size: int
     modified: str
     mode: str
@@ -171,43 +173,80 @@ async def list_dir(
 ) -> types.CallToolResult:
     """List a directory, hidden entries too. Directories end in `/`, links show `-> target`."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "list")
-    after = None if cursor is None else SandboxPath(decode_cursor(cursor, "list", parsed.text))
-    page = await sandbox.list(parsed, depth=depth, glob=glob, limit=limit, after=after, details=details)
-    strip = 0 if parsed.is_root else len(parsed.text) + 1
-    entries = [_entry(sandbox, info, strip) for info in page.entries]
-    rows = [
-        Details(path=name, size=info.size, modified=when(info.modified), mode=f"{info.mode:04o}")
-        for name, info in zip(entries, page.entries, strict=True)
-        if details
-    ]
+    resume = None if cursor is None else parse(decode_cursor(cursor, "list", parsed.text), "list").text
+    if details:
+        found = await _with_details(sandbox, parsed, depth, glob, limit, resume)
+    else:
+        page = await sandbox.names(parsed, depth=depth, glob=glob, limit=limit, after=resume)
+        found = _Found(page.names, _shown(sandbox, parsed, page), None, page.after is not None, page.unreadable)
+    lines = found.entries
+    if found.rows is not None:
+        lines = [f"{row.path}\t{row.size}\t{row.modified}\t{row.mode}" for row in found.rows]
+    fitting = _fitting(lines, sandbox.limits.text)
+    truncated = found.more or fitting < len(lines)
     listing = Listing(
         path=parsed.shown(sandbox.name),
-        entries=entries,
-        details=rows or None,
-        truncated=page.after is not None,
-        next_cursor=None if page.after is None else encode_cursor(page.after.text),
-        unreadable=[one.shown(sandbox.name) for one in page.unreadable] or None,
+        entries=found.entries[:fitting],
+        details=None if found.rows is None else found.rows[:fitting],
+        truncated=truncated,
+        next_cursor=encode_cursor(found.names[fitting - 1].rstrip("/")) if truncated else None,
+        unreadable=[one.shown(sandbox.name) for one in found.unreadable] or None,
     )
-    lines = [f"{row.path}\t{row.size}\t{row.modified}\t{row.mode}" for row in rows] or list(entries)
-    lines = lines or ["(no entries)" if glob is None else "(no entry matches)"]
-    if listing.truncated:
-        lines.append(notes([f"{len(entries)} entries, truncated: continue with cursor={listing.next_cursor}"]))
+    lines = lines[:fitting] or ["(no entries)" if glob is None else "(no entry matches)"]
+    if truncated:
+        lines.append(notes([f"{fitting} entries, truncated: continue with cursor={listing.next_cursor}"]))
     if listing.unreadable:
         lines.append(notes([f"could not look into {', '.join(listing.unreadable)}"]))
     return answered("\n".join(lines), listing)
 
 
-def _entry(sandbox: Sandbox, info: FileInfo, strip: int) -> str:
-    path = info.path
-    name = path.text[strip:] if path.text.isprintable() else path.uri(sandbox.name)
-    if info.type == "directory":
-        name += "/"
-    elif info.target is not None:
-        target = SandboxPath(info.target)
-        name += f" -> {target.text if target.text.isprintable() else target.uri(sandbox.name)}"
-    elif info.type != "file":
-        name += f" ({info.type})"
-    return name
+class _Found(NamedTuple):
+    """A page: names below the listed directory, as they are and as they are shown, and rows if details are asked."""
+
+    names: list[str]
+    entries: list[str]
+    rows: list[Details] | None
+    more: bool
+    unreadable: list[SandboxPath]
+
+
+async def _with_details(
+    sandbox: Sandbox, parsed: SandboxPath, depth: int, glob: str | None, limit: int | None, resume: str | None
+) -> _Found:
+    after = None if resume is None else parsed.child(resume)
+    page = await sandbox.list(parsed, depth=depth, glob=glob, limit=limit, after=after, details=True)
+    names = [info.path.below(parsed) + ("/" if info.type == "directory" else "") for info in page.entries]
+    targets = {name: info.target for name, info in zip(names, page.entries, strict=True) if info.target is not None}
+    entries = _shown(sandbox, parsed, Names(names, targets))
+    rows = [
+        Details(path=name, type=info.type, size=info.size, modified=when(info.modified), mode=f"{info.mode:04o}")
+        for name, info in zip(entries, page.entries, strict=True)
+    ]
+    return _Found(names, entries, rows, page.after is not None, page.unreadable)
+
+
+def _shown(sandbox: Sandbox, parsed: SandboxPath, found: Names) -> list[str]:
+    """Return names as results show them: one line each, links with where they lead."""
+    if not found.targets and "".join(found.names).isprintable():
+        return found.names
+    return [_entry(sandbox, parsed, name, found.targets.get(name)) for name in found.names]
+
+
+def _entry(sandbox: Sandbox, parsed: SandboxPath, name: str, target: str | None) -> str:
+    shown = name if name.isprintable() else parsed.child(name.rstrip("/")).uri(sandbox.name) + "/" * name.endswith("/")
+    return shown if target is None else f"{shown} -> {printable(target)}"
+
+
+def _fitting(lines: Sequence[str], most: int) -> int:
+    """Return how many lines fit into a text, one at least."""
+    if sum(map(len, lines)) + len(lines) <= most:
+        return len(lines)
+    size = 0
+    for count, line in enumerate(lines):
+        size += len(line) + 1
+        if size > most and count:
+            return count
+    return len(lines)
 
 
 class Status(BaseModel):
@@ -246,7 +285,7 @@ async def stat(call: Call, path: Path = ".", devbox: Devbox = None) -> types.Cal
         sha256=info.sha256,
         target=info.target,
         hard_links=info.links if info.type == "file" and info.links > 1 else None,
-        root=sandbox.root if parsed.is_root else None,
+        root=printable(sandbox.root) if parsed.is_root else None,
         uri=parsed.uri(sandbox.name),
     )
     return answered(
