@@ -59,19 +59,19 @@ async def upload_batch(
     devbox: Devbox = None,
 ) -> types.CallToolResult:
     """Write many files in one call, each replaced atomically, with a result for each. Parent directories are made."""
-    first, _ = await call.sandboxes.resolve(devbox, files[0].path if devbox is None else ".", "write")
+    sandbox = await _meant(call, devbox, files[0].path)
     parsed: list[BatchItem | DevboxError] = []
     for file in files:
         try:
-            parsed.append(await _item(first, file))
+            parsed.append(await _item(sandbox, file))
         except DevboxError as error:
             if atomic:
                 raise
             parsed.append(error)
     items = [item for item in parsed if isinstance(item, BatchItem)]
-    outcomes = iter(await first.write_batch(items, atomic=atomic) if items else [])
+    outcomes = iter(await sandbox.write_batch(items, atomic=atomic) if items else [])
     results = [
-        _failed(file.path, one) if isinstance(one, DevboxError) else _uploaded(first, next(outcomes))
+        _failed(file.path, one) if isinstance(one, DevboxError) else _uploaded(sandbox, next(outcomes))
         for file, one in zip(files, parsed, strict=True)
     ]
     failed = sum(not one.ok for one in results)
@@ -80,6 +80,16 @@ async def upload_batch(
     answer = answered("\n".join([f"{result.written} written, {failed} failed", *lines]), result)
     answer.is_error = failed == len(results)
     return answer
+
+
+async def _meant(call: Call, devbox: str | None, path: str) -> Sandbox:
+    """Return the devbox of a batch whose first file has this path; a path that leads nowhere fails by itself later."""
+    if devbox is not None:
+        return call.sandboxes.get(devbox, "write")
+    try:
+        return (await call.sandboxes.resolve(None, path, "write"))[0]
+    except DevboxError:
+        return call.sandboxes.default
 
 
 async def _item(sandbox: Sandbox, file: Upload) -> BatchItem:
@@ -127,11 +137,11 @@ async def download_zip(
     target = None if save_to is None else await destinations.locate(call, save_to)
     if isinstance(target, types.InputRequiredResult):
         return target
-    archive = await sandbox.archive(items, on_progress=call.on_progress)
     if target is None:
-        return await _handed_over(call, sandbox, items, archive)
+        return await _handed_over(call, sandbox, items, await sandbox.archive(items, on_progress=call.on_progress))
     backend, path = target
     try:
+        archive = await sandbox.archive(items, on_progress=call.on_progress)
         written = await backend.write(path, aiter(archive))
     finally:
         await backend.aclose()
