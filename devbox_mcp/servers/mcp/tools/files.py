@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import mcp_types as types
 from pydantic import BaseModel, Field
 
-from devbox_mcp.errors import InvalidArgument
+from devbox_mcp.errors import Exists, InvalidArgument, NotEmpty
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, tool
@@ -78,6 +80,17 @@ async def _both(
     return sandbox, from_path, to_path
 
 
+@contextmanager
+def _taken_destination(overwrite: bool) -> Iterator[None]:
+    """Say what can be done where something is at the destination."""
+    try:
+        yield
+    except (Exists, NotEmpty) as error:
+        another = "choose another destination, or delete this one first"
+        error.hint = another if overwrite or isinstance(error, NotEmpty) else "choose another, or pass overwrite=true"
+        raise
+
+
 @tool("Move", "write", destructive=True, output=Transferred)
 async def move(
     call: Call,
@@ -89,9 +102,10 @@ async def move(
 ) -> types.CallToolResult:
     """Move or rename a file, link or directory. Missing parents of the destination are made."""
     sandbox, from_path, to_path = await _both(call, source, destination, devbox, "move")
-    info = await sandbox.move(from_path, to_path, overwrite=overwrite, if_match=if_match)
+    with _taken_destination(overwrite):
+        info = await sandbox.move(from_path, to_path, overwrite=overwrite, if_match=if_match)
     done = Transferred(source=from_path.shown(sandbox.name), destination=to_path.shown(sandbox.name), type=info.type)
-    return answered(f"moved {done.source} to {done.destination}", done)
+    return answered(f"moved {done.type} {done.source} to {done.destination}", done)
 
 
 @tool("Copy", "write", destructive=True, output=Transferred)
@@ -104,9 +118,10 @@ async def copy(
 ) -> types.CallToolResult:
     """Copy a file, or a directory with everything in it, all or nothing."""
     sandbox, from_path, to_path = await _both(call, source, destination, devbox, "copy")
-    info = await sandbox.copy(from_path, to_path, overwrite=overwrite)
+    with _taken_destination(overwrite):
+        info = await sandbox.copy(from_path, to_path, overwrite=overwrite)
     done = Transferred(source=from_path.shown(sandbox.name), destination=to_path.shown(sandbox.name), type=info.type)
-    return answered(f"copied {done.source} to {done.destination}", done)
+    return answered(f"copied {done.type} {done.source} to {done.destination}", done)
 
 
 class ModeSet(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from devbox_mcp import text as texts
 from devbox_mcp.edits import Edit
-from devbox_mcp.errors import TooLarge
+from devbox_mcp.errors import Exists, TooLarge
 from devbox_mcp.models import Written
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, json_list, tool
@@ -56,7 +56,13 @@ async def write_file(
             f"{len(data)} bytes are more than the {sandbox.limits.write} that one write_file takes",
             hint="write a first part, then the others with mode=append",
         )
-    written = await sandbox.write(parsed, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place)
+    try:
+        written = await sandbox.write(
+            parsed, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
+        )
+    except Exists as error:
+        error.hint = "mode=overwrite replaces it, edit_file changes a part of it"
+        raise
     outcome = WriteOutcome(
         path=parsed.shown(sandbox.name),
         sha256=written.info.sha256 or "",
