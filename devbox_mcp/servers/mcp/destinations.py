@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 import mcp_types as types
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.errors import Denied, DevboxError
@@ -63,7 +65,11 @@ async def _client_roots(call: Call) -> list[str] | types.InputRequiredResult:
     if capabilities is None or capabilities.roots is None:
         return []
     if call.context.session.can_send_request:
-        answer = await call.context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+        try:
+            answer = await call.context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+        except (MCPError, ValidationError):
+            # it declared roots and will not tell them, or what it tells are none
+            return []
         return _directories(answer)
     answered = (call.params.input_responses or {}).get(_ROOTS_KEY)
     if isinstance(answered, types.ListRootsResult):

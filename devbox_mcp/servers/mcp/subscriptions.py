@@ -118,9 +118,7 @@ class Subscriptions:
 
     async def _hold(self, uri: str) -> None:
         """Begin to look at a URI; changes from now on are published. Raises MCPError."""
-        held = self._held.get(uri)
-        if held is not None:
-            held.holders += 1
+        if self._is_held(uri):
             return
         if len(self._held) >= _MOST_HELD:
             raise MCPError(types.INVALID_PARAMS, f"{_MOST_HELD} resources are subscribed already; unsubscribe some")
@@ -134,9 +132,18 @@ class Subscriptions:
                 cursor = None
         except DevboxError as error:
             raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri, "code": error.code}) from None
-        self._held[uri] = _Held(sandbox, path, cursor)
+        # somebody else may have come while this was waiting
+        if not self._is_held(uri):
+            self._held[uri] = _Held(sandbox, path, cursor)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
+
+    def _is_held(self, uri: str) -> bool:
+        """Whether a URI is looked at already; then there is one more who holds it."""
+        held = self._held.get(uri)
+        if held is not None:
+            held.holders += 1
+        return held is not None
 
     def _release(self, uri: str) -> None:
         held = self._held.get(uri)
