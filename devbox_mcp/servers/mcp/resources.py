@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import re
 from urllib.parse import parse_qs
 
 import mcp_types as types
 
 from devbox_mcp import text as texts
 from devbox_mcp.errors import DevboxError, InvalidArgument, TooLarge
-from devbox_mcp.models import FileInfo
-from devbox_mcp.paths import SandboxPath, split_uri
+from devbox_mcp.paths import ROOT, SandboxPath, decoded, split_uri
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp.zips import ZipStore
@@ -58,13 +59,16 @@ async def read(sandboxes: Sandboxes, zips: ZipStore, uri: str) -> types.ReadReso
         raise TooLarge("read", path.text, f"a piece is at most {sandbox.limits.inline} bytes")
     if info.type == "directory":
         return await _directory(sandbox, path, uri)
-    data = await (await sandbox.read_bytes(path, offset=offset or 0, length=length)).read()
-    whole = offset is None and length is None
+    # limited all the same, for the file may have grown since it was looked at
+    piece = sandbox.limits.inline if length is None else length
+    data = await (await sandbox.read_bytes(path, offset=offset or 0, length=piece)).read()
     mime_type = texts.mime_type(path.name, data[:512] if not offset else b"")
-    decoded = texts.decode(data) if whole and b"\0" not in data else None
-    if decoded is None:
+    text = texts.decode(data) if offset is None and length is None else None
+    if text is None:
         return _bytes(uri, mime_type, data)
-    contents = types.TextResourceContents(uri=uri, mime_type=mime_type, text=decoded)
+    # exact, with the byte order mark that read_file leaves out
+    mark = "\ufeff" if data.startswith(codecs.BOM_UTF8) else ""
+    contents = types.TextResourceContents(uri=uri, mime_type=mime_type, text=mark + text)
     return types.ReadResourceResult(contents=[contents])
 
 
@@ -130,17 +134,16 @@ async def complete(sandboxes: Sandboxes, params: types.CompleteRequestParams) ->
 
 
 async def _paths(sandboxes: Sandboxes, devbox: str | None, begun: str) -> list[str]:
-    """Return the paths that begin so, directories with a slash; none where nothing can be listed."""
-    above, _, beginning = begun.rpartition("/")
+    """Return the paths that begin so, percent-encoded as in a URI, directories with a slash; none where nothing can
+    be listed."""
+    above, _, beginning = decoded(begun).rpartition("/")
+    glob = re.sub(r"([^\w])", r"\\\1", beginning) + "*"
     try:
         sandbox, path = await sandboxes.resolve(devbox, above or ".", "list")
-        page = await sandbox.list(path, limit=sandbox.limits.page_most)
+        page = await sandbox.list(path, glob=glob, limit=_MOST_COMPLETIONS + 1)
     except DevboxError:
         return []
-    prefix = f"{above}/" if above else ""
-    return [prefix + _completed(entry) for entry in page.entries if entry.path.name.startswith(beginning)]
-
-
-def _completed(entry: FileInfo) -> str:
-    uri_path = entry.path.uri("x").removeprefix("devbox://x/")
-    return uri_path.rpartition("/")[2] + ("/" if entry.type == "directory" else "")
+    return [
+        entry.path.uri(sandbox.name).removeprefix(ROOT.uri(sandbox.name)) + ("/" if entry.type == "directory" else "")
+        for entry in page.entries
+    ]
