@@ -180,7 +180,9 @@ async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
         except ValueError as error:
             _refuse(str(error))
         names = ", ".join(f"{sandbox.name} ({sandbox.root})" for sandbox in sandboxes)
-        typer.echo(f"devbox-mcp serves {names} at http://{settings.http}/mcp", err=True)
+        # the port may have been 0, for any that is free
+        address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
+        typer.echo(f"devbox-mcp serves {names} at http://{address}/mcp", err=True)
         await http.serve(app, listener)
     finally:
         await door.aclose()

@@ -43,7 +43,9 @@ def create_app(server: Server[Any], settings: Settings, host: str) -> ASGIApp:
             "pass --token-file, or bind 127.0.0.1"
         )
     own = () if host in ("0.0.0.0", "::") else (f"[{host}]" if ":" in host else host,)  # noqa: S104  compared, not bound
-    hosts = [f"{name}:*" for name in dict.fromkeys((*_LOOPBACK_NAMES, *own))]
+    names = dict.fromkeys((*_LOOPBACK_NAMES, *own))
+    # with any port, and with none as clients write port 80
+    hosts = [*(f"{name}:*" for name in names), *names]
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[*hosts, *settings.allow_hosts],
