@@ -16,7 +16,7 @@ from .topics.find import TestFind
 from .topics.gone import TestGone
 from .topics.lines import TestLines
 from .topics.links import TestLinks
-from .topics.listing import TestList
+from .topics.listing import TestList, TestNamesOnly
 from .topics.mkdir import TestMkdir
 from .topics.move import TestMove
 from .topics.names import TestNames
@@ -47,6 +47,7 @@ __all__ = [
     "TestMkdir",
     "TestMove",
     "TestNames",
+    "TestNamesOnly",
     "TestOldFiles",
     "TestRead",
     "TestReadOnly",

@@ -31,7 +31,7 @@ class TestErrors(Topic):
 
     async def test_what_is_missing_is_named(self, box: Box) -> None:
         box.make({"source": b""})
-        names = {"stat", "hash", "list", "read", "delete", "move", "copy", "chmod", "lines"}
+        names = {"stat", "hash", "list", "names", "read", "delete", "move", "copy", "chmod", "lines"}
         names |= {"find", "search", "watch", "archive"}
         for error in await all_refuse(box, ["gone"], NotFound, names=names):
             assert error.path == "gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -148,3 +149,51 @@ class TestList(Topic):
         assert [entry.path.text for entry in page.entries] == ["closed", "d", "d/closed", "l", "open", "open/x"]
         assert page.unreadable == [at("closed"), at("d/closed")]
         assert linked.unreadable == [at("l/closed")]
+
+
+class TestNamesOnly(Topic):
+    """``names`` tells what ``list`` tells, and no more."""
+
+    async def _agree(self, box: Box, path: str, depth: int, glob: str | None, limit: int) -> None:
+        """Go through both page by page."""
+        cursor, after = None, None
+        while True:
+            page = await box.backend.list(at(path), depth=depth, glob=glob, limit=limit, after=cursor)
+            names = await box.backend.names(at(path), depth=depth, glob=glob, limit=limit, after=after)
+            assert names.names == [
+                entry.path.below(at(path)) + ("/" if entry.type == "directory" else "") for entry in page.entries
+            ]
+            assert names.targets == {
+                entry.path.below(at(path)): entry.target for entry in page.entries if entry.target is not None
+            }
+            assert names.after == (None if page.after is None else page.after.below(at(path)))
+            assert names.unreadable == page.unreadable
+            cursor, after = page.after, names.after
+            if after is None:
+                return
+
+    @pytest.mark.parametrize("path", [".", "a", "a/b", "l", "a/up"])
+    async def test_the_same_as_in_a_list(self, box: Box, path: str) -> None:
+        box.make(
+            {"a/b/c": b"", "a/b-/c": b"", "a/B": b"", "a/\n": b"", "a/é": b"", "a/\udcff": b"", "a/empty": DIRECTORY}
+        )
+        box.make(
+            {"z": Kind.FIFO, "l": Link("a"), "a/up": Link(".."), "gone": Link("nowhere"), "out": Link("../beside")}
+        )
+        box.make({f"{OWN_PREFIX}part-1": b"", f"a/{OWN_PREFIX}part-1": b""})
+        for depth in (1, 2, 5):
+            for glob in (None, "*b*", "b/*"):
+                for limit in (1, 2, 3, 100):
+                    await self._agree(box, path, depth, glob, limit)
+
+    async def test_what_is_denied_is_hidden(self, open_box: Callable[..., Awaitable[Box]]) -> None:
+        box = await open_box(deny=["secret", "*.key"])
+        box.make({"a/secret/f": b"", "a/x.key": b"", "a/x": b"", "secret": b"", "y.key": b"", "y": b""})
+        assert (await box.backend.names(at("."))).names == ["a/", "y"]
+        assert (await box.backend.names(at("."), depth=3)).names == ["a/", "a/x", "y"]
+
+    async def test_cursor_of_another_listing(self, box: Box) -> None:
+        box.make({"a": b""})
+        for after in ("..", "../x", "", "\0", "/a", "a/"):
+            with box.refuses(InvalidArgument):
+                await box.backend.names(at("."), after=after)

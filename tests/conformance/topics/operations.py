@@ -49,6 +49,7 @@ OPERATIONS = [
     Operation("stat", lambda box, path: box.backend.stat(at(path))),
     Operation("hash", lambda box, path: box.backend.stat(at(path), sha256=True)),
     Operation("list", lambda box, path: box.backend.list(at(path), depth=3)),
+    Operation("names", lambda box, path: box.backend.names(at(path), depth=3)),
     Operation("read", _read),
     Operation("write", lambda box, path: box.backend.write(at(path), b"new"), changes=True),
     Operation("create", lambda box, path: box.backend.write(at(path), b"new", mode="create"), changes=True),

@@ -153,4 +153,4 @@ class TestReadOnly(Topic):
 
     async def test_looking_is_free(self, box: Box) -> None:
         for operation in offered(box, NAMES - CHANGES):
-            await operation.run(box, "d" if operation.name in ("list", "find", "watch") else "f")
+            await operation.run(box, "d" if operation.name in ("list", "names", "find", "watch") else "f")
