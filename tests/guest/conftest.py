@@ -1,6 +1,7 @@
 """What the guest's tests share. Runs on Python 3.8 too."""
 
 import os
+import subprocess
 import traceback
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def leftovers(tmp_path):
         ]
 
     return find
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """A function that mounts something on a path beneath the test's directory until the test ends."""
+
+    def do_mount(path, *arguments):
+        if os.geteuid() != 0 or subprocess.call(["mount", *arguments, str(path)]):
+            pytest.skip("mounting is not allowed here")
+
+    yield do_mount
+    mounts = Path("/proc/self/mounts")
+    places = [line.split()[1] for line in mounts.read_text().splitlines()] if mounts.exists() else []
+    for place in places:  # wherever it has been moved meanwhile
+        if place.startswith(str(tmp_path) + os.sep):
+            subprocess.check_call(["umount", "-l", place])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import resource
 import stat
 import subprocess
 import threading
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devbox_mcp.guest import removal, tree
+from devbox_mcp.guest import beneath, modes, removal, tree
 from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.copying import copy
 from devbox_mcp.guest.errors import GuestError
@@ -80,14 +81,12 @@ def snapshot(directory):
 
 
 @pytest.fixture
-def other_file_system(tmp_path):
+def other_file_system(tmp_path, mount):
     """A directory ``mounted`` beneath the root that is another file system."""
     mounted = tmp_path / "mounted"
     mounted.mkdir()
-    if os.geteuid() != 0 or subprocess.call(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mounted)]):
-        pytest.skip("mounting is not allowed here")
-    yield mounted
-    subprocess.check_call(["umount", str(mounted)])
+    mount(mounted, "-t", "tmpfs", "-o", "size=1m", "none")
+    return mounted
 
 
 class TestMkdir:
@@ -203,7 +202,7 @@ class TestDelete:
 
     def test_deeper_than_files_can_be_open(self, root, tmp_path):
         """More levels than one process may have files open, a path longer than any system call takes."""
-        levels = 1100
+        levels = 900
         fd = os.open(str(tmp_path), os.O_RDONLY)
         for _ in range(levels):
             os.mkdir("deep", dir_fd=fd)
@@ -212,7 +211,12 @@ class TestDelete:
             os.close(fd)
             fd = below
         os.close(fd)
-        assert delete(root, "deep", recursive=True) == levels + levels - 1
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            assert delete(root, "deep", recursive=True) == levels + levels - 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert names(tmp_path) == ["link"]
 
     def test_wide_and_deep(self, root, tmp_path, monkeypatch):
@@ -223,19 +227,15 @@ class TestDelete:
         assert delete(root, "a", recursive=True) == count
         assert names(tmp_path) == []
 
-    @needs_root
-    def test_what_cannot_be_removed_is_named_and_put_back(self, root, tmp_path, leftovers):
+    def test_what_cannot_be_removed_is_named_and_put_back(self, root, tmp_path, mount, leftovers):
         make(tmp_path / "d/e", f=b"keep")
         make(tmp_path / "d/g", h=b"")
-        if subprocess.call(["mount", "-t", "tmpfs", "none", str(tmp_path / "d/e")]):
-            pytest.skip("mounting is not allowed here")
-        try:
-            (tmp_path / "d/e/mounted").write_bytes(b"keep")
-            with refused("busy", "d/e"):
-                delete(root, "d", recursive=True)
-            assert (tmp_path / "d/e/mounted").read_bytes() == b"keep"
-        finally:
-            subprocess.check_call(["umount", str(tmp_path / "d/e")])
+        mount(tmp_path / "d/e", "-t", "tmpfs", "none")
+        (tmp_path / "d/e/mounted").write_bytes(b"keep")
+        with refused("busy", "d/e"):
+            delete(root, "d", recursive=True)
+        assert (tmp_path / "d/e/mounted").read_bytes() == b"keep"
+        subprocess.check_call(["umount", str(tmp_path / "d/e")])
         assert (tmp_path / "d/e/f").read_bytes() == b"keep"
         assert leftovers() == []
 
@@ -607,6 +607,64 @@ class TestChmod:
 
         stranger(change)
         assert mode_of(tmp_path / "d/e/f") == 0o640
+
+
+class TestSwappedAtTheLastMoment:
+    """What was judged a directory or file is a link out of the root when it is opened."""
+
+    @pytest.fixture
+    def outside(self, tmp_path):
+        (tmp_path / "root").mkdir()
+        return make(tmp_path / "outside", f=b"outside")
+
+    def swap(self, monkeypatch, room, name, path, target):
+        """Have a function of a room put a link in the path's place when it is called first."""
+        original = getattr(room, name)
+
+        def swapping(*args):
+            if not path.is_symlink():
+                path.rename(path.with_name("aside"))
+                path.symlink_to(str(target))
+            return original(*args)
+
+        monkeypatch.setattr(room, name, swapping)
+
+    def test_delete(self, tmp_path, outside, monkeypatch):
+        make(tmp_path / "root/d/e/f", g=b"")
+        os.link(str(tmp_path / "outside/f"), str(tmp_path / "outside/g"))
+        root = Root(str(tmp_path / "root"))
+        enter = removal.Removal._enter
+
+        def swapping(self, fd, name, path):
+            if name == "e":
+                os.rename("e", "aside", src_dir_fd=fd, dst_dir_fd=fd)
+                os.symlink(str(outside), "e", dir_fd=fd)
+            enter(self, fd, name, path)
+
+        monkeypatch.setattr(removal.Removal, "_enter", swapping)
+        with refused("not_directory", "d/e"):
+            delete(root, "d", recursive=True)
+        assert names(outside) == ["f", "g"]
+        root.close()
+
+    def test_chmod(self, tmp_path, outside, monkeypatch):
+        make(tmp_path / "root", f=b"")
+        root = Root(str(tmp_path / "root"))
+        self.swap(monkeypatch, modes, "_may_have", tmp_path / "root/f", outside / "f")
+        with refused("too_many_links", "f"):
+            chmod(root, "f", 0o777)
+        assert mode_of(outside / "f") == 0o644
+        root.close()
+
+    @pytest.mark.parametrize("source", ["f", "."])
+    def test_copy(self, tmp_path, outside, monkeypatch, source):
+        make(tmp_path / "root/d", f=b"inside")
+        root = Root(str(tmp_path / "root"))
+        self.swap(monkeypatch, beneath, "check_regular", tmp_path / "root/d/f", outside / "f")
+        with refused("too_many_links"):
+            duplicate(root, "d" if source == "." else "d/f", "copied")
+        assert not (tmp_path / "root/copied").exists()
+        root.close()
 
 
 def test_no_race_leads_out_of_the_root(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from devbox_mcp.guest.beneath import Root
+from devbox_mcp.guest.drafts import Draft
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.locks import Parent, locked
@@ -105,6 +106,18 @@ class TestContent:
         with pytest.raises(GuestError) as caught:
             write(root, "f", body(), Job(), mode="create")
         assert caught.value.code == "exists"
+        assert (tmp_path / "f").read_bytes() == b"theirs"
+        assert leftovers() == []
+
+    def test_create_when_a_stranger_to_the_lock_is_quicker(self, root, tmp_path, monkeypatch, leftovers):
+        publish = Draft.publish
+
+        def disturbed(draft, name, new):
+            (tmp_path / "f").write_bytes(b"theirs")
+            publish(draft, name, new)
+
+        monkeypatch.setattr(Draft, "publish", disturbed)
+        refused("exists", root, "f", b"mine", mode="create")
         assert (tmp_path / "f").read_bytes() == b"theirs"
         assert leftovers() == []
 
@@ -412,6 +425,18 @@ class TestLinks:
         assert (tmp_path / "f").read_bytes() == b"new"
         assert mode_of(tmp_path / "f") == 0o640
 
+    def test_a_mode_that_changes_at_the_last_moment_is_kept(self, root, tmp_path, monkeypatch):
+        (tmp_path / "f").write_bytes(b"old")
+        flush = Draft.flush
+
+        def disturbed(draft):
+            (tmp_path / "f").chmod(0o600)
+            flush(draft)
+
+        monkeypatch.setattr(Draft, "flush", disturbed)
+        put(root, "f", b"new")
+        assert mode_of(tmp_path / "f") == 0o600
+
     @pytest.mark.parametrize("target", ["../outside", "/etc/hostname", ".."])
     def test_out_of_the_root(self, tmp_path, target):
         (tmp_path / "root").mkdir()
@@ -446,20 +471,15 @@ class TestInPlace:
         assert put(root, "f", b"new", in_place=True)["created"] is True
         assert (tmp_path / "f").read_bytes() == b"new"
 
-    @needs_root
-    def test_a_mount_point(self, root, tmp_path, leftovers):
+    def test_a_mount_point(self, root, tmp_path, mount, leftovers):
         (tmp_path / "source").write_bytes(b"old")
         (tmp_path / "f").write_bytes(b"")
-        if subprocess.call(["mount", "--bind", str(tmp_path / "source"), str(tmp_path / "f")]):
-            pytest.skip("mounting is not allowed here")
-        try:
-            error = refused("busy", root, "f", b"new")
-            assert "in_place" in error.hint
-            assert (tmp_path / "source").read_bytes() == b"old"
-            put(root, "f", b"new", in_place=True)
-            assert (tmp_path / "source").read_bytes() == b"new"
-        finally:
-            subprocess.check_call(["umount", str(tmp_path / "f")])
+        mount(tmp_path / "f", "--bind", str(tmp_path / "source"))
+        error = refused("busy", root, "f", b"new")
+        assert "in_place" in error.hint
+        assert (tmp_path / "source").read_bytes() == b"old"
+        put(root, "f", b"new", in_place=True)
+        assert (tmp_path / "source").read_bytes() == b"new"
         assert leftovers() == []
 
 
