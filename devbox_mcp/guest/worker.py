@@ -177,7 +177,7 @@ class _Child:
         with os_errors("."):
             # its own interpreter and program: nothing of a request is an argument
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", program],
+                [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", program],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -96,7 +96,7 @@ def test_refused(pattern):
 
 def test_many_braces_side_by_side_do_not_recurse_without_end():
     with pytest.raises(GuestError):
-        Glob("{a,b}" * 800)
+        Glob("{,}" * 1300)
     assert matches("{" * 4000, "{" * 4000)
 
 

@@ -129,6 +129,8 @@ docs/*.txt
 **/build/out
 logs/**/old
 cache/**
+all/**
+!all/keep
 trailing\SPACE
 spacesSPACESPACE
 [abc]x
@@ -142,7 +144,22 @@ back\\slash
 KNOWN_FILES = [
     *("#a", "x.tmp", "keep.tmp", "s/x.tmp", "s/keep.tmp", "top", "s/top", "dir/f", "s/dir/f", "s2/dir", "docs/a.txt"),
     *("docs/sub/a.txt", "s/docs/a.txt", "build/out", "s/build/out/f", "logs/old", "logs/a/b/old", "logs/a/new"),
-    *("cache/f", "s/cache/f", "trailing ", "trailing", "spaces", "spaces ", "ax", "dx", "ay", "dy", "qxr", "qr"),
+    *(
+        "cache/f",
+        "s/cache/f",
+        "all/keep",
+        "all/other",
+        "trailing ",
+        "trailing",
+        "spaces",
+        "spaces ",
+        "ax",
+        "dx",
+        "ay",
+        "dy",
+        "qxr",
+        "qr",
+    ),
     *("a1z", "a/z", "n/keep", "n/other", "s/n/keep", "back\\slash", "s/only.me", "s/t/only.me", "other/only.me"),
     *("deny/all/f", "deny/all/but/this", "excluded-by-repository", "s/back-again", "name\nwith lf"),
 ]
@@ -163,7 +180,15 @@ def test_what_people_write(root, tmp_path):
     )
     found = seen(root)
     assert found == seen_by_git(tmp_path)
-    assert {"keep.tmp", "s/top", "docs/sub/a.txt", "logs/a/new", "deny/all/but/this", "s/back-again"} <= set(found)
+    assert {
+        "keep.tmp",
+        "s/top",
+        "docs/sub/a.txt",
+        "logs/a/new",
+        "all/keep",
+        "deny/all/but/this",
+        "s/back-again",
+    } <= set(found)
     assert not {"x.tmp", "top", "dir/f", "n/keep", "cache/f", "excluded-by-repository", "s/t/only.me"} & set(found)
 
 

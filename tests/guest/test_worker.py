@@ -278,14 +278,14 @@ def test_another_loader_needs_no_files(root, tree):
     worker.close()
 
 
-def test_a_child_that_is_idle_for_long_ends_and_is_forgotten(root, tree):
+def test_children_that_are_idle_for_long_end_and_are_forgotten(root, tree):
     program = from_directory()[0].replace("main()\n", "import guest.child\nguest.child._IDLE = 0.05\nmain()\n")
     worker = Worker(root, lambda: (program, b""))
-    worker.find(".", "*", Job())
-    (child,) = worker._children
-    wait_for(child.has_ended)
-    worker.find(".", "*", Job())
-    assert child not in worker._children
+    with worker._child(".", Job()) as one, worker._child(".", Job()) as other:
+        pass
+    wait_for(lambda: one.has_ended() and other.has_ended())
+    assert worker.find(".", "*", Job())["entries"]
+    assert not {one, other} & worker._children
     worker.close()
 
 
