@@ -1,8 +1,12 @@
-"""The suite on the local backend, with openat2 and with the walk that does without."""
+"""The suite on the local backend: with openat2, on disk, and with the walk that does without, in memory where there
+is such a place."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,6 +29,10 @@ class Local(Harness):
         return LocalBackend(self._root, policy=policy, use_openat2=self._use_openat2)
 
 
-@pytest.fixture(params=[True, False], ids=["openat2", "walk"])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
-    return Local(tmp_path, request.param)
+@pytest.fixture(params=["openat2", "walk"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    if request.param == "openat2" or not os.access("/dev/shm", os.W_OK):
+        yield Local(tmp_path, use_openat2=request.param == "openat2")
+        return
+    with TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Local(Path(directory), use_openat2=False)

@@ -54,7 +54,7 @@ class TestBatch(Topic):
         assert await box.backend.write_batch([], atomic=atomic) == []
 
     async def test_many(self, box: Box, atomic: bool) -> None:
-        files = {f"d{number % 7}/f{number}": b"%d" % number for number in range(300)}
+        files = {f"d{number % 7}/f{number}": b"%d" % number for number in range(100)}
         assert set(_codes(await _write(box, files, atomic))) == {None}
         assert {path: entry for path, entry in box.snapshot().items() if entry is not DIRECTORY} == files
 
