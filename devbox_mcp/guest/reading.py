@@ -50,6 +50,8 @@ class Reader:
     and is found out: the next chunk raises conflict. To be closed.
     """
 
+    _fd = -1
+
     def __init__(self, root: Root, path: str, job: Job, offset: int = 0, length: Optional[int] = None) -> None:
         """Raises not_found, is_directory, unsupported for a special file, …"""
         with root.locate(path) as place:
@@ -87,3 +89,7 @@ class Reader:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        # a caller that is cancelled while the file is being opened never gets to close it
+        self.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,8 +32,19 @@ class Local(Harness):
 
 @pytest.fixture(params=["openat2", "walk"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    before = _handles()
     if request.param == "openat2" or not os.access("/dev/shm", os.W_OK):
         yield Local(tmp_path, use_openat2=request.param == "openat2")
-        return
-    with TemporaryDirectory(dir="/dev/shm") as directory:
-        yield Local(Path(directory), use_openat2=False)
+    else:
+        with TemporaryDirectory(dir="/dev/shm") as directory:
+            yield Local(Path(directory), use_openat2=False)
+    assert _handles() == before, "files were left open"
+
+
+def _handles() -> list[str]:
+    """Return what is open in this process."""
+    found = []
+    for fd in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []:
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(found)

@@ -69,6 +69,16 @@ class TestCancellation(Topic):
             group.cancel_scope.cancel()
         assert box.snapshot() == {}
 
+    async def test_a_read(self, box: Box) -> None:
+        box.make({"f": PIECE})
+        for after in range(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(box.backend.read, at("f"))
+                for _ in range(after % 3):
+                    await anyio.sleep(0)
+                group.cancel_scope.cancel()
+        assert await box.read("f") == PIECE
+
     @pytest.mark.parametrize("after", [0, 1, 5, 20])
     async def test_a_copy(self, box: Box, after: int) -> None:
         box.make({f"d/{number}/f": PIECE[: 1 << 16] for number in range(40)})
