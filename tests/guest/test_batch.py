@@ -287,6 +287,7 @@ class TestAtomic:
         assert codes(outcomes) == ["timeout", "cancelled"]
         assert [path.name for path in tmp_path.rglob("*")] == ["d"]
 
+    @pytest.mark.slow
     def test_more_files_than_may_be_open(self, root, tmp_path, leftovers):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (170, hard))

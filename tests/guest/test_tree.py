@@ -167,8 +167,9 @@ class TestDelete:
     def test_the_root(self, root, tmp_path):
         make(tmp_path / "d", f=b"")
         (tmp_path / "link").symlink_to(str(tmp_path))
-        with refused("invalid_argument", "."):
+        with refused("invalid_argument", ".") as caught:
             delete(root, ".", recursive=True)
+        assert "the root itself" in caught.value.detail
         assert delete(root, "link", recursive=True) == 1  # the link is no more than a link
         assert (tmp_path / "d/f").exists()
 
@@ -607,6 +608,25 @@ class TestChmod:
 
         stranger(change)
         assert mode_of(tmp_path / "d/e/f") == 0o640
+
+
+def test_a_name_taken_at_the_last_moment_is_not_replaced(root, tmp_path, monkeypatch):
+    """By a program that knows nothing of our lock."""
+    make(tmp_path / "d", f=b"ours")
+    judge = tree._check_replaceable
+
+    def judged_and_then_taken(*args):
+        judge(*args)
+        (tmp_path / "goal").write_bytes(b"theirs")
+
+    monkeypatch.setattr(tree, "_check_replaceable", judged_and_then_taken)
+    with refused("exists", "goal"):
+        move(root, "d/f", "goal")
+    assert snapshot(tmp_path) == {
+        "d": ("directory", 0o755),
+        "d/f": (b"ours", 0o644),
+        "goal": (b"theirs", 0o644),
+    }
 
 
 class TestSwappedAtTheLastMoment:
