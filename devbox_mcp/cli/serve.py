@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -122,6 +124,8 @@ def _read_token(file: Path) -> SecretStr:
         token = file.read_text().strip()
     except OSError as error:
         _refuse(f"cannot read the token file {file}: {error.strerror}")
+    except UnicodeDecodeError:
+        _refuse(f"the token file {file} is not UTF-8 text")
     if not token:
         _refuse(f"the token file {file} is empty; write the token into it")
     return SecretStr(token)
@@ -167,7 +171,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
         if settings.http is None:
             from devbox_mcp.servers.mcp import stdio
 
-            await stdio.serve(door.server)
+            await _until_told(stdio.serve(door.server))
             return
         from devbox_mcp.servers.mcp import http
 
@@ -183,9 +187,23 @@ async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
         # the port may have been 0, for any that is free
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
         typer.echo(f"devbox-mcp serves {names} at http://{address}/mcp", err=True)
-        await http.serve(app, listener)
+        await http.serve(app, listener, door.end_streams)
     finally:
         await door.aclose()
+
+
+async def _until_told(serving: Coroutine[Any, Any, None]) -> None:
+    """Run to the end or until SIGTERM or SIGHUP, so that what is open then is closed as at any other end."""
+    task = asyncio.ensure_future(serving)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        this = asyncio.current_task()
+        if this is not None and this.cancelling():
+            raise  # by SIGINT, which asyncio.run turns into KeyboardInterrupt
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -66,6 +66,10 @@ class Door:
             # no exporter is installed: spans would cost a tenth of a small read and go nowhere
             self.server.middleware.clear()
 
+    def end_streams(self) -> None:
+        """End the streams of those who listen for changes; there are no new ones."""
+        self._subscriptions.end_streams()
+
     async def aclose(self) -> None:
         """Release the subscriptions and the kept zips."""
         await self._subscriptions.aclose()

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import stat
+import sys
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -112,6 +113,9 @@ class _Sent:
 
 async def serve(server: Server[Any]) -> None:
     """Serve one client on stdin and stdout until it closes stdin."""
+    if sys.stdin is None or sys.stdout is None:
+        logger.warning("stdin or stdout is closed, so there is no client to serve")
+        return
     options = server.create_initialization_options()
     if not (_is_pipe(0) and _is_pipe(1)):
         # a file or a terminal cannot be polled as a pipe; the SDK reads them in threads

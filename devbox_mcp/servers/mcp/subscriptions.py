@@ -84,9 +84,13 @@ class Subscriptions:
             self._release(params.uri)
         return types.EmptyResult()
 
+    def end_streams(self) -> None:
+        """End every ``subscriptions/listen`` with its proper last word."""
+        self._listen.close()
+
     async def aclose(self) -> None:
         """End the streams and stop looking."""
-        self._listen.close()
+        self.end_streams()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
