@@ -98,6 +98,13 @@ def _default_name(target: str, taken: set[str]) -> str:
     return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
 
 
+def _open_audit(path: str | None) -> AuditLog:
+    try:
+        return NoAudit() if path is None else JsonLinesAudit(path)
+    except OSError as error:
+        raise ValueError(f"cannot write the audit log {path}: {error.strerror}") from None
+
+
 class Sandboxes:
     """The open devboxes by name; the first is the default one."""
 
@@ -112,7 +119,7 @@ class Sandboxes:
         """Open everything that is configured (the working directory if nothing is). Raises ValueError, OSError,
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
-        audit: AuditLog = NoAudit() if settings.audit_log is None else JsonLinesAudit(settings.audit_log)
+        audit = _open_audit(settings.audit_log)
         opened = []
         for spec in specs:
             backend: Backend = FileSizeLayer(KINDS[spec.kind](spec.target, settings), settings.max_file_size)

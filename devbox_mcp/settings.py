@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -30,8 +34,19 @@ DEFAULT_TOOLSETS = ("read", "write", "search", "transfer", "watch")
 
 
 def _split(value: Any) -> Any:
-    """Let an environment variable hold a list: items separated by commas."""
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    """Let an environment variable hold a list: items separated by commas, those within a glob's braces excepted."""
+    if not isinstance(value, str):
+        return value
+    items, depth = [""], 0
+    for character in value:
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth == 0:
+            items.append("")
+        else:
+            items[-1] += character
+    if depth:
+        raise ValueError("the braces are not balanced")
+    return [item.strip() for item in items if item.strip()]
 
 
 def _size(value: Any) -> Any:
@@ -42,12 +57,16 @@ Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 
 _LIMITS = Limits()
+_PREFIX = "DEVBOX_MCP_"
+#: Names the TOML file itself; read by the command.
+_CONFIG = _PREFIX + "CONFIG"
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 
 class Settings(BaseSettings):
     """Everything that can be configured; each field is an option of ``devbox-mcp serve`` as well."""
 
-    model_config = SettingsConfigDict(env_prefix="DEVBOX_MCP_", extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     #: The TOML file of this very load; set by ``load`` on a subclass, so that the module holds no state.
     toml: ClassVar[Path | None] = None
@@ -92,7 +111,7 @@ class Settings(BaseSettings):
             try:
                 Glob(pattern)
             except GuestError as error:
-                raise ValueError(error.detail) from None
+                raise ValueError(f"{pattern!r} is no glob: {error.detail}") from None
         return value
 
     @field_validator("allow_local")
@@ -107,10 +126,16 @@ class Settings(BaseSettings):
     @field_validator("http")
     @classmethod
     def _host_and_port(cls, value: str | None) -> str | None:
-        if value is not None:
-            host, _, port = value.rpartition(":")
-            if not host or not port.isdigit() or int(port) > 65535:
-                raise ValueError(f"{value!r} is not HOST:PORT; write 127.0.0.1:8000 or [::1]:8000")
+        if value is not None and (not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > 65535):
+            raise ValueError(f"{value!r} is not HOST:PORT; write 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        # an empty one would be matched by whoever sends none
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("the token is empty")
         return value
 
     @property
@@ -144,6 +169,7 @@ class Settings(BaseSettings):
 def load(options: dict[str, Any], config: Path | None) -> Settings:
     """Merge the sources; ``options`` are those given on the command line. Raises ValueError (a pydantic
     ValidationError too) and OSError for a file that cannot be read."""
+    _check_environment()
     if config is None:
         return Settings(**options)
     if not config.is_file():
@@ -152,4 +178,17 @@ def load(options: dict[str, Any], config: Path | None) -> Settings:
     class WithFile(Settings):
         toml = config
 
-    return WithFile(**options)
+    try:
+        return WithFile(**options)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the configuration file {config} is no TOML: {error}") from None
+
+
+def _check_environment() -> None:
+    """Raise ValueError for a variable that looks like a setting and is none: nobody should believe it counts."""
+    known = [_PREFIX + name.upper() for name in Settings.model_fields] + [_CONFIG]
+    for name in os.environ:
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, 1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"there is no setting {name} for the environment{meant}")
