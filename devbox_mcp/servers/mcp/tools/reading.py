@@ -20,6 +20,8 @@ from devbox_mcp.servers.mcp.results import answered, blob, notes, short, shown, 
 from devbox_mcp.servers.mcp.tools.arguments import Cursor, Devbox, Limit, Path, decode_cursor, encode_cursor
 
 _HASHED_BY_STAT = 64 * 1024 * 1024
+#: A directory's name ends in a slash, a link's in its target.
+_TOLD_BY_NAME = frozenset({"file", "directory", "symlink"})
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
@@ -181,7 +183,7 @@ async def list_dir(
         found = _Found(page.names, _shown(sandbox, parsed, page), None, page.after is not None, page.unreadable)
     lines = found.entries
     if found.rows is not None:
-        lines = [f"{row.path}\t{row.size}\t{row.modified}\t{row.mode}" for row in found.rows]
+        lines = [_line(row) for row in found.rows]
     fitting = _fitting(lines, sandbox.limits.text)
     truncated = found.more or fitting < len(lines)
     listing = Listing(
@@ -198,6 +200,11 @@ async def list_dir(
     if listing.unreadable:
         lines.append(notes([f"could not look into {', '.join(listing.unreadable)}"]))
     return answered("\n".join(lines), listing)
+
+
+def _line(row: Details) -> str:
+    kind = "" if row.type in _TOLD_BY_NAME else f"\t{row.type}"
+    return f"{row.path}\t{row.size}\t{row.modified}\t{row.mode}{kind}"
 
 
 class _Found(NamedTuple):

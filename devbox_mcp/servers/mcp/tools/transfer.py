@@ -199,7 +199,7 @@ async def _handed_over(
 def _summary(sandbox: Sandbox, archive: Archive, size: int) -> list[str]:
     skipped = [path.shown(sandbox.name) for path in archive.skipped]
     return [
-        f"zip of {archive.files} entries",
+        f"zip of {archive.files} file{'s' if archive.files != 1 else ''}",
         f"{texts.human_size(size)} from {texts.human_size(archive.bytes)}",
         f"{len(skipped)} left out (special or unreadable): {', '.join(skipped[:5])}" if skipped else "",
     ]
