@@ -23,6 +23,7 @@ TEMPLATE = types.ResourceTemplate(
     description="A file beneath a devbox's root. Big files are read in pieces: ?offset=0&length=262144 (bytes).",
 )
 _MOST_COMPLETIONS = 100
+_BYTES = re.compile(r"[0-9]{1,18}")
 
 
 def link(sandbox: Sandbox, path: SandboxPath, mime_type: str, size: int) -> types.ResourceLink:
@@ -93,7 +94,7 @@ def _split_query(uri: str) -> tuple[str, int | None, int | None]:
     values = parse_qs(query, keep_blank_values=True)
     numbers: dict[str, int | None] = {"offset": None, "length": None}
     for name, given in values.items():
-        if name not in numbers or len(given) != 1 or not given[0].isdecimal():
+        if name not in numbers or len(given) != 1 or not _BYTES.fullmatch(given[0]):
             raise InvalidArgument("read", bare, f"bad query {name!r}", hint="use ?offset=BYTES&length=BYTES")
         numbers[name] = int(given[0])
     return bare, numbers["offset"], numbers["length"]

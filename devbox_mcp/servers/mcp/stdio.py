@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import logging
 import os
 import stat
@@ -34,26 +35,27 @@ _PIPE_SIZE = 1024 * 1024
 
 
 class _Received:
-    """The client's messages, as the dispatcher iterates over them; what does not parse is yielded as its error."""
+    """The client's messages, as the dispatcher iterates over them; what is none is answered with an error."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, sent: _Sent) -> None:
         self._reader = reader
-        self._opening: SessionMessage | Exception | None = None
+        self._sent = sent
+        self._opening: SessionMessage | None = None
 
     async def opens_with_handshake(self) -> bool:
         """Look at the first message, which the iteration will still yield."""
         with suppress(StopAsyncIteration):
             self._opening = await anext(self)
-        message = self._opening.message if isinstance(self._opening, SessionMessage) else None
+        message = self._opening.message if self._opening is not None else None
         return isinstance(message, types.JSONRPCRequest) and message.method == "initialize"
 
-    async def receive(self) -> SessionMessage | Exception:
+    async def receive(self) -> SessionMessage:
         return await anext(self)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> SessionMessage | Exception:
+    async def __anext__(self) -> SessionMessage:
         if self._opening is not None:
             opening, self._opening = self._opening, None
             return opening
@@ -69,8 +71,8 @@ class _Received:
                 continue
             try:
                 return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
-            except ValueError as error:
-                return error
+            except ValueError:
+                await self._sent.send(_refusal(line))
 
     async def aclose(self) -> None:
         """The pipe is the process's own; nothing to close."""
@@ -111,6 +113,20 @@ class _Sent:
         await self.aclose()
 
 
+def _refusal(line: bytes) -> SessionMessage:
+    """Return the answer to what is no message, with its id if it has one: nobody shall wait for ever."""
+    request_id = None
+    error = types.ErrorData(code=types.PARSE_ERROR, message="this line is not JSON")
+    with suppress(ValueError, RecursionError):
+        found = json.loads(line)
+        error = types.ErrorData(
+            code=types.INVALID_REQUEST, message="this is no JSON-RPC message, or a text in it holds a lone surrogate"
+        )
+        if isinstance(found, dict) and type(found.get("id")) in (int, str):
+            request_id = found["id"]
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))
+
+
 async def serve(server: Server[Any]) -> None:
     """Serve one client on stdin and stdout until it closes stdin."""
     if sys.stdin is None or sys.stdout is None:
@@ -133,7 +149,8 @@ async def serve(server: Server[Any]) -> None:
     )
     writer = asyncio.StreamWriter(outgoing, protocol, None, loop)
     try:
-        await _converse(server, _Received(reader), _Sent(writer), options)
+        sent = _Sent(writer)
+        await _converse(server, _Received(reader, sent), sent, options)
     finally:
         incoming.close()
         outgoing.close()

@@ -9,7 +9,7 @@ import mcp_types as types
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from devbox_mcp import text as texts
-from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, TooLarge
+from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, TooLarge, printable
 from devbox_mcp.models import Archive, BatchItem, BatchOutcome
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
@@ -71,7 +71,7 @@ async def upload_batch(
     items = [item for item in parsed if isinstance(item, BatchItem)]
     outcomes = iter(await sandbox.write_batch(items, atomic=atomic) if items else [])
     results = [
-        _failed(file.path, one) if isinstance(one, DevboxError) else _uploaded(sandbox, next(outcomes))
+        _failed(printable(file.path), one) if isinstance(one, DevboxError) else _uploaded(sandbox, next(outcomes))
         for file, one in zip(files, parsed, strict=True)
     ]
     failed = sum(not one.ok for one in results)
@@ -146,7 +146,7 @@ async def download_zip(
     finally:
         await backend.aclose()
     saved = _summary(sandbox, archive, written.info.size)
-    return shown(text_block(f"saved {save_to} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
+    return shown(text_block(f"saved {printable(save_to or "")} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
 
 
 async def _handed_over(
