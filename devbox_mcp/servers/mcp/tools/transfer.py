@@ -146,7 +146,7 @@ async def download_zip(
     finally:
         await backend.aclose()
     saved = _summary(sandbox, archive, written.info.size)
-    return shown(text_block(f"saved {printable(save_to or "")} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
+    return shown(text_block(f"saved {printable(str(save_to))} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
 
 
 async def _handed_over(
