@@ -135,6 +135,11 @@ def test_no_link_leads_out(base: Path, target: str, path: str, monkeypatch: pyte
         ("./d/./e/", "directory d/e"),
         ("d//e", "directory d/e"),
         ("d/e/..", "directory d"),
+        ("turn/..", "directory d"),
+        ("turn/../f", "file d/f"),
+        ("{base}/root/turn/..", "directory d"),
+        ("{base}/root/turn/../f", "file d/f"),
+        ("{base}/alias/turn/../e/../f", "file d/f"),
         ("d/..", "directory ."),
         (".", "directory ."),
         ("{base}/root", "directory ."),
@@ -160,8 +165,12 @@ def test_no_link_leads_out(base: Path, target: str, path: str, monkeypatch: pyte
     ],
 )
 def test_links_beneath_the_root(base: Path, target: str, expected: str) -> None:
+    (base / "root/turn").symlink_to("d/e")
     (base / "root/link").symlink_to(target.format(base=base))
     assert answers(base, "link") == expected
+    if target.startswith(("{base}", "/")) and expected != "too_many_links":
+        (base / "root/d/e/elsewhere").symlink_to(target.format(base=base))
+        assert answers(base, "d/e/elsewhere") == expected
     if expected.startswith("directory"):
         inside = expected.split(" ")[1]
         assert answers(base, "link/new") == "nothing " + ("new" if inside == "." else inside + "/new")
@@ -230,6 +239,18 @@ def test_deny_rules_meet_every_step(base: Path) -> None:
                 assert answer(root, path) == "denied", path
             assert answer(root, "d/link", follow=False) == "symlink d/link"
             assert answer(root, "d/f") == "file d/f"
+
+
+@pytest.mark.parametrize(("platform", "code"), [("darwin", "denied"), ("linux", "nothing .ENV")])
+def test_deny_rules_ignore_case_where_file_systems_do(
+    base: Path, platform: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    policy = Policy(deny=[".env"])
+    monkeypatch.undo()
+    with roots(base, policy) as both:
+        assert {answer(root, ".ENV") for root in both} == {code}
+        assert {answer(root, ".env") for root in both} == {"denied"}
 
 
 def test_what_only_the_caches_may_answer(base: Path) -> None:
