@@ -152,7 +152,6 @@ def flat_schema(model: type[BaseModel], mode: Any = "validation") -> dict[str, A
     definitions = schema.pop("$defs", {})
     flat: dict[str, Any] = _flatten(schema, definitions)
     flat.pop("description", None)
-    flat["additionalProperties"] = False
     return flat
 
 
@@ -172,6 +171,8 @@ def _flatten(node: Any, definitions: dict[str, Any]) -> Any:
             continue
         elif key != "title":
             flat[key] = _flatten(value, definitions)
+    if flat.get("type") == "object":
+        flat["additionalProperties"] = False
     return flat
 
 
