@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
@@ -67,6 +68,7 @@ class Sandbox:
         self.limits = limits
         self._backend = backend
         self._audit = audit
+        self._turns: WeakValueDictionary[SandboxPath, asyncio.Lock] = WeakValueDictionary()
 
     async def parse(self, text: str, op: str) -> SandboxPath:
         """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI.
@@ -192,22 +194,32 @@ class Sandbox:
         with audited(self._audit, self.name, "edit", path.text) as record:
             _check_version("edit", path, if_match)
             give_up = time.monotonic() + _EDIT_PATIENCE
-            while True:
-                old, previous = await self._whole(path)
-                if if_match is not None and not previous.startswith(if_match):
-                    raise await self._stale(path, old, previous, edits)
-                # off the event loop: comparing long files takes seconds
-                result, diff = await asyncio.to_thread(_edited, old, edits, path)
-                if dry_run:
-                    return Edited(path, diff, result.replacements, previous, None)
-                try:
-                    written = await self._backend.write(path, result.data, if_match=previous, in_place=in_place)
-                except Conflict:
-                    if if_match is not None or time.monotonic() > give_up:
-                        raise
-                    continue
-                record.sha256, record.bytes = written.info.sha256, len(result.data)
-                return Edited(path, diff, result.replacements, previous, written)
+            # one after the other in this process, for those who lose a race have flushed a draft for nothing
+            async with self._turns.setdefault(path, asyncio.Lock()):
+                while True:
+                    try:
+                        done = await self._edit_once(path, edits, if_match, dry_run=dry_run, in_place=in_place)
+                    except Conflict:
+                        if if_match is not None or time.monotonic() > give_up:
+                            raise
+                        continue
+                    if done.written is not None:
+                        record.sha256, record.bytes = done.written.info.sha256, done.written.info.size
+                    return done
+
+    async def _edit_once(
+        self, path: SandboxPath, edits: Sequence[editing.Edit], if_match: str | None, *, dry_run: bool, in_place: bool
+    ) -> Edited:
+        """Edit the version that is there now. Raises Conflict if it is another one when it comes to writing."""
+        old, previous = await self._whole(path)
+        if if_match is not None and not previous.startswith(if_match):
+            raise await self._stale(path, old, previous, edits)
+        # off the event loop: comparing long files takes seconds
+        result, diff = await asyncio.to_thread(_edited, old, edits, path)
+        written = None
+        if not dry_run:
+            written = await self._backend.write(path, result.data, if_match=previous, in_place=in_place)
+        return Edited(path, diff, result.replacements, previous, written)
 
     async def make_dir(self, path: SandboxPath) -> bool:
         """Make a directory and its missing parents; False if it was there."""

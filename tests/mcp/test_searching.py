@@ -15,7 +15,7 @@ def body(answer: Answer) -> list[str]:
 
 def cursor_of(answer: Answer) -> str | None:
     _, found, rest = answer.text.partition("continue with cursor=")
-    return rest.partition("]")[0].split(" ")[0] if found else None
+    return rest.partition("]")[0].partition(";")[0] if found else None
 
 
 # -- find_files
@@ -93,6 +93,15 @@ async def test_pages_of_found_files_give_everything_once(door: Door, sort: str) 
     else:
         times = [os.stat(door.box / name).st_mtime for name in seen]
         assert times == sorted(times, reverse=True)
+
+
+async def test_many_long_paths_keep_within_the_text_limit_and_a_smaller_limit_shows_the_rest(door: Door) -> None:
+    names = [f"{'d' * 200}/{'e' * 200}/{'f' * 200}/{number:03d}" for number in range(200)]
+    door.make(dict.fromkeys(names, ""))
+    answer = await door.call("find_files", pattern="[0-9]*")
+    assert len(answer.text) <= 65_536 + 200
+    assert "smaller limit" in answer.lines[-1]
+    assert body(await door.call("find_files", pattern="[0-9]*", limit=100)) == names[:100]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from devbox_mcp.errors import DevboxError
@@ -75,7 +76,7 @@ class TestCancellation(Topic):
             async with anyio.create_task_group() as group:
                 group.start_soon(box.backend.read, at("f"))
                 for _ in range(after % 3):
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                 group.cancel_scope.cancel()
         assert await box.read("f") == PIECE
 
