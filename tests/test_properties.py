@@ -338,9 +338,11 @@ class Machine(RuleBasedStateMachine):
             self.backend.copy(SandboxPath(source), SandboxPath(destination), overwrite=overwrite),
         )
 
-    @rule(path=PATHS, text=TARGETS)
-    def link(self, path: str, text: str) -> None:
+    @rule(path=PATHS, leads_to=st.one_of(TARGETS, st.integers(0, 20), st.integers(0, 20)))
+    def link(self, path: str, leads_to: str | int) -> None:
         """Another program makes a link, where it can."""
+        start = os.path.dirname(path) or "."
+        text = leads_to if isinstance(leads_to, str) else os.path.relpath(self.chosen(leads_to), start)
         try:
             at = self.model.resolve(path, follow=False)
         except Refused:
@@ -378,5 +380,5 @@ class Machine(RuleBasedStateMachine):
             assert info.sha256 == (hashlib.sha256(node).hexdigest() if isinstance(node, bytes) else None)
 
 
-Machine.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
 TestBackendAgainstModel = Machine.TestCase
