@@ -1,4 +1,7 @@
-"""The system calls of inotify, which Python's library lacks, and where they can be trusted. Linux only."""
+"""The system calls of inotify, which Python's library lacks, and where they can be trusted. Linux only.
+
+The kernel reports no change that is made through a memory map.
+"""
 
 import ctypes
 import errno
@@ -21,7 +24,7 @@ _BUFFER = 1 << 16
 _MOST_READS = 64  # several times the kernel's default queue: reading ends even where changes never do
 
 #: File systems on which others may change files without this kernel noticing.
-_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "prl_fs", "fuse"}
+REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "virtiofs", "vboxsf", "prl_fs", "fuse"}
 
 
 class RawEvent(NamedTuple):
@@ -89,13 +92,17 @@ class Inotify:
         return result
 
 
-def sees_every_change(device: int) -> bool:
-    """Whether all changes on a device (an ``st_dev``) pass through this kernel, as far as its mounts tell."""
+def file_system(device: int) -> str:
+    """Return the kind of file system on a device (an ``st_dev``), empty where its mounts do not tell."""
     number = "%d:%d" % (os.major(device), os.minor(device))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
         for line in mounts:
             before, _, after = line.partition(" - ")
             if before.split(" ")[2] == number:
-                kind = after.split(" ")[0]
-                return kind == "fuse.fuse-overlayfs" or kind.partition(".")[0] not in _REMOTE
-    return True
+                return after.split(" ")[0]
+    return ""
+
+
+def reports_all_of(kind: str) -> bool:
+    """Whether all changes on a kind of file system pass through this kernel."""
+    return kind == "fuse.fuse-overlayfs" or kind.partition(".")[0] not in REMOTE

@@ -87,7 +87,8 @@ class Journal:
         events, count = fold(islice(self._events, position - first, None), limit)
         reached = position + count
         self._told = max(self._told, reached)
-        return Delivery(events, reached, reached < self._end)
+        rest, _ = fold(islice(self._events, reached - first, None), 1)
+        return Delivery(events, reached, bool(rest))
 
 
 def fold(raw: Iterable[Event], limit: int) -> Tuple[List[Event], int]:
@@ -110,8 +111,6 @@ def fold(raw: Iterable[Event], limit: int) -> Tuple[List[Event], int]:
         elif length == limit:
             break
         else:
-            if event.source is not None:
-                last.pop(event.source, None)
             if event.directory and event.type in (DELETED, MOVED):
                 last.clear()  # every path beneath it now means something else
             last[event.path] = len(kept)

@@ -6,7 +6,7 @@ from typing import Iterator, Optional
 
 from . import names
 from .beneath import Place, Root
-from .errors import GuestError
+from .errors import GuestError, os_errors
 from .job import Job
 from .walk import Entry, walk
 
@@ -41,7 +41,7 @@ class Scope:
     def present(self) -> bool:
         """Whether the directory is still there under its name."""
         try:
-            with self.root.locate(self.directory, follow=False) as place:
+            with os_errors(self.directory), self.root.locate(self.directory, follow=False) as place:
                 st = place.st
                 return st is not None and (st.st_dev, st.st_ino) == self._identity and place.path == self.directory
         except GuestError as error:
@@ -67,7 +67,8 @@ class Scope:
     def entries(self, fd: int, path: str, job: Job) -> Iterator[Entry]:
         """Yield the visible entries of an open directory, in the order of their names' bytes."""
         here = Place(fd, ".", path, owned=False)
-        here.look()
+        with os_errors(path):
+            here.look()
         for entry in walk(self.root, here, job, depth=1):
             if self.only in (None, entry.name):
                 yield entry

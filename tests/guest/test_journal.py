@@ -172,6 +172,27 @@ def test_a_file_written_to_all_the_time_pushes_nothing_out() -> None:
     assert [event.path for event in again.events] == ["log"], "what comes after a reader was told is news to him"
 
 
+def test_a_reader_who_starts_now_is_told_of_what_goes_on() -> None:
+    journal = Journal(EPOCH, 3)
+    journal.append(Event(MODIFIED, "log", directory=False))
+    start = journal.now()
+    journal.append(Event(MODIFIED, "log", directory=False))
+    assert journal.since(start, 1) == Delivery([Event(MODIFIED, "log", directory=False)], start + 1, more=False)
+
+
+def test_there_is_more_only_if_there_is_something_to_tell() -> None:
+    journal = Journal(EPOCH, 9)
+    for event in [Event(CREATED, "a", directory=False), Event(CREATED, "b", directory=False)]:
+        journal.append(event)
+    delivery = journal.since(0, 1)
+    assert delivery is not None
+    assert delivery.more
+    journal.append(Event(DELETED, "b", directory=False))
+    delivery = journal.since(0, 1)
+    assert delivery is not None
+    assert not delivery.more
+
+
 FILE_A, FILE_B = (Event(CREATED, name, directory=False) for name in "ab")
 OTHERS_WITH_ONE_NAME = [
     Event(CREATED, "d/a", directory=False),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from devbox_mcp.guest import names
+from devbox_mcp.guest import inotify, names
 from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.job import Job
@@ -115,7 +116,8 @@ def meanwhile(act: Callable[[], object]) -> Iterator[None]:
 
 def exchange(one: Path, other: Path) -> None:
     renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    assert renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0, os.strerror(ctypes.get_errno())
+    if renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) != 0:
+        raise OSError(ctypes.get_errno(), "renameat2")
 
 
 def replace(path: Path, text: str) -> None:
@@ -276,6 +278,28 @@ def test_what_takes_itself_back_ends_no_waiting(watcher: Watcher, top: Path) -> 
         assert reader.pull(timeout=LONG) == [("created", "kept")]
 
 
+@inotify_only
+def test_what_takes_itself_back_is_done_with_however_often(top: Path) -> None:
+    with closing(Root(str(top))) as root, closing(Watcher(root, capacity=50)) as watcher:
+        reader = Reader(watcher)
+        (watch,) = watcher._watches.values()
+
+        def act() -> None:
+            for _ in range(5):
+                before = watch._journal._end
+                with watch._refreshing:
+                    for _ in range(10):
+                        (top / "temporary").touch()
+                        (top / "temporary").unlink()
+                while watch._journal._end == before or watch._journal._told < watch._journal._end:
+                    time.sleep(0.001)
+            (top / "kept").touch()
+
+        with meanwhile(act):
+            assert reader.pull(timeout=LONG) == [("created", "kept")]
+        assert reader.resyncs == 0
+
+
 def test_a_waiting_call_ends_empty_at_its_time(watcher: Watcher) -> None:
     found = watcher.changes(".", Job(), timeout=0.05)
     assert (found["events"], found["resync"], found["more"]) == ([], False, False)
@@ -368,6 +392,24 @@ def test_a_directory_that_moves_in_brings_what_is_in_it(watcher: Watcher, top: P
     assert reader.tree == {}
     (top / "dir/sub/leaf").write_text("nobody looks any more")
     assert reader.pull() == []
+    (watch,) = watcher._watches.values()
+    if watch.fd is not None:
+        kept = Path(f"/proc/self/fdinfo/{watch.fd}").read_text().count("inotify wd:")
+        assert kept == 1, "a watch that is of no use is given back"
+
+
+def test_what_only_a_link_leads_to_by_now_is_gone(watcher: Watcher, top: Path) -> None:
+    (top / "a/b/c").mkdir(parents=True)
+    Reader(watcher, "a/b")
+    (watch,) = watcher._watches.values()
+    (top / "a").rename(top / "away")
+    (top / "a").symlink_to("away")
+    assert watch.scope.lstat("a/b/c") is None
+    with pytest.raises(GuestError) as caught:
+        watch.scope.open_directory("a/b/c")
+    assert caught.value.code == "not_found"
+    watch.refresh(Job())
+    assert watch.ended
 
 
 def test_what_is_beneath_a_moved_directory_has_its_new_name(watcher: Watcher, top: Path) -> None:
@@ -444,6 +486,8 @@ def test_when_what_is_watched_goes_it_is_told_and_then_refused(
     reader.tree = {"a/b": True}
     remove(top)
     assert reader.pull() == [("deleted", "a/b")]
+    (watch,) = watcher._watches.values()
+    assert watch.fd is None, "there is no queue left to read"
     with pytest.raises(GuestError) as caught:
         reader.pull(timeout=LONG)
     assert caught.value.code == "not_found"
@@ -511,6 +555,16 @@ def test_a_path_through_a_link_watches_what_it_leads_to(watcher: Watcher, top: P
     assert caught.value.code == "escapes_root"
 
 
+def test_a_deleted_file_that_is_still_written_to_is_not_the_new_one(watcher: Watcher, top: Path) -> None:
+    with (top / "file").open("w") as old:
+        (top / "file").unlink()
+        (top / "file").touch()
+        reader = Reader(watcher)
+        old.write("to nowhere")
+        old.flush()
+        assert reader.pull() == []
+
+
 @pytest.mark.parametrize("deny", ["secret", "secret/**", "/secret"])
 def test_denied_paths_never_show(tmp_path: Path, polling: bool, deny: str) -> None:
     (tmp_path / "secret/deep").mkdir(parents=True)
@@ -530,6 +584,19 @@ def test_denied_paths_never_show(tmp_path: Path, polling: bool, deny: str) -> No
             with pytest.raises(GuestError) as caught:
                 watcher.changes("secret", Job())
             assert caught.value.code == "denied"
+
+
+def test_a_denied_name_beside_others_never_shows(tmp_path: Path, polling: bool) -> None:
+    with closing(Root(str(tmp_path), Policy(["*.key", ".env"]))) as root, closing(Watcher(root, polling)) as watcher:
+        reader = Reader(watcher)
+        (tmp_path / "a.key").touch()
+        (tmp_path / ".env").mkdir()
+        (tmp_path / ".env/within").touch()
+        (tmp_path / "shown").touch()
+        (tmp_path / "shown").rename(tmp_path / "b.key")
+        (tmp_path / "a.key").rename(tmp_path / "now shown")
+        (tmp_path / "b.key").unlink()
+        assert reader.pull() == [("created", "now shown")]
 
 
 def test_a_directory_s_new_name_may_show_what_its_old_one_hid(tmp_path: Path, polling: bool) -> None:
@@ -559,6 +626,42 @@ def test_names_that_are_exchanged(watcher: Watcher, top: Path, one: str, other: 
         (top / directory / "new").touch()
     reader.pull()
     assert reader.tree == listing(top)
+
+
+@inotify_only  # for the system call
+@pytest.mark.parametrize("inwards", [True, False])
+@pytest.mark.parametrize(("inner", "outer"), [("dir/sub", "empty"), ("dir/sub/leaf", "file"), ("dir/sub", "file")])
+def test_names_that_are_exchanged_with_what_is_not_watched(
+    watcher: Watcher, top: Path, inner: str, outer: str, inwards: bool
+) -> None:
+    populate(top)
+    reader = Reader(watcher, "dir")
+    reader.tree = {path: directory for path, directory in listing(top).items() if path.startswith("dir/")}
+    exchange(*(top / name for name in ((outer, inner) if inwards else (inner, outer))))
+    reader.pull()
+    assert reader.tree == {path: directory for path, directory in listing(top).items() if path.startswith("dir/")}
+
+
+@inotify_only
+@pytest.mark.parametrize("polling", [False])
+def test_what_the_kernel_may_not_see_is_looked_at(watcher: Watcher, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as though the file system these tests run on were a network's
+    monkeypatch.setattr(inotify, "REMOTE", {inotify.file_system(top.stat().st_dev)})
+    reader = Reader(watcher)
+    (watch,) = watcher._watches.values()
+    assert watch.fd is None
+    (top / "new").touch()
+    assert reader.pull() == [("created", "new")]
+
+
+@inotify_only
+def test_which_file_systems_the_kernel_sees_every_change_of() -> None:
+    assert inotify.file_system(Path("/proc").stat().st_dev) == "proc"
+    assert inotify.file_system(0) == ""
+    seen = {"": True, "ext4": True, "overlay": True, "fuseblk": True, "fuse.fuse-overlayfs": True}
+    unseen = {"nfs4": False, "cifs": False, "9p": False, "fuse": False, "fuse.sshfs": False, "virtiofs": False}
+    for kind, answer in {**seen, **unseen}.items():
+        assert inotify.reports_all_of(kind) is answer
 
 
 # -- many changes, many readers
@@ -630,6 +733,25 @@ def test_the_kernel_s_queue_overflows(watcher: Watcher, top: Path) -> None:
     assert (reader.pull(), reader.resyncs) == ([("created", "d/new")], 1)
 
 
+def in_a_namespace(program: str, top: Path, **values: int) -> list[str]:
+    """Run a program as the root of a user namespace of its own, and return the lines it prints."""
+    package = str(Path(names.__file__).parents[2])
+    program = textwrap.dedent(program).format(package=package, top=str(top), **values)
+    try:
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if "unshare failed" in done.stderr or "Permission denied: '/proc/sys" in done.stderr:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 LIMITED = """
     import os, sys
     sys.path[:0] = [{package!r}]
@@ -670,21 +792,54 @@ def test_beyond_the_limits_of_the_system_it_looks_instead(
 ) -> None:
     if first is None:  # looked from the start: nothing is ever lost
         first = (False, ["a", "a/b", "a/b/c", "a/b/c/d"])
-    package = str(Path(names.__file__).parents[2])
-    program = textwrap.dedent(LIMITED).format(package=package, top=str(top), instances=instances, watches=watches)
-    try:
-        # in a user namespace of its own the limits are lowered for this process alone
-        done = subprocess.run(
-            ["unshare", "--user", "--map-root-user", sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        pytest.skip("no unshare here")
-    if "unshare failed" in done.stderr or "Permission denied: '/proc/sys" in done.stderr:
-        pytest.skip("no user namespaces here")
-    assert done.stdout.splitlines() == [repr(first), repr((False, ["a/b/c/d/new"]))], done.stderr
+    told = in_a_namespace(LIMITED, top, instances=instances, watches=watches)
+    assert told == [repr(first), repr((False, ["a/b/c/d/new"]))]
+
+
+TWICE = """
+    import os, subprocess, sys
+    sys.path[:0] = [{package!r}]
+    from devbox_mcp.guest.beneath import Root
+    from devbox_mcp.guest.job import Job
+    from devbox_mcp.guest.watch import Watcher
+
+    top = {top!r}
+    os.makedirs(top + "/a/x")
+    os.mkdir(top + "/b")
+    subprocess.run(["mount", "--bind", top + "/a", top + "/b"], check=True)
+    watcher = Watcher(Root(top))
+    found = watcher.changes(".", Job(), timeout=0)
+    open(top + "/a/x/new", "w").close()
+    found = watcher.changes(".", Job(), cursor=found["cursor"], timeout=0)
+    print([event["path"] for event in found["events"]])
+    watcher.close()
+"""
+
+
+@inotify_only
+def test_one_directory_in_two_places_is_looked_at(top: Path) -> None:
+    assert in_a_namespace(TWICE, top) == [repr(["a/x/new", "b/x/new"])]
+
+
+def test_a_directory_that_cannot_be_read_is_watched_as_soon_as_it_can(
+    tmp_path: Path, polling: bool, stranger: Callable[[Callable[[], None]], None]
+) -> None:
+    os.chown(tmp_path, 4321, 4321)
+    with closing(Root(str(tmp_path))) as root:
+
+        def act() -> None:
+            os.fchdir(root.fd)
+            top = Path()
+            (top / "closed").mkdir(mode=0)
+            with closing(Watcher(root, polling)) as watcher:
+                reader = Reader(watcher)
+                reader.tree = {"closed": True}
+                (top / "closed").chmod(0o700)
+                assert reader.pull() == [("modified", "closed")]
+                (top / "closed/new").touch()
+                assert reader.pull() == [("created", "closed/new")]
+
+        stranger(act)
 
 
 class Churn(threading.Thread):
@@ -706,7 +861,9 @@ class Churn(threading.Thread):
 
     def step(self) -> None:
         path, kind = self.path(), self.random.random()
-        if kind < 0.25:
+        if LINUX and kind < 0.03:
+            exchange(path, self.path())
+        elif kind < 0.25:
             path.mkdir(parents=True, exist_ok=True)
         elif kind < 0.45:
             path.write_text("x" * self.random.randint(0, 100))
@@ -722,33 +879,70 @@ class Churn(threading.Thread):
             shutil.rmtree(path)
 
 
+FILL = """
+    import os
+    for number in range(200):
+        os.mkdir({top!r} + "/%d" % number)
+        for file in range(30):
+            open({top!r} + "/%d/%d" % (number, file), "w").close()
+"""
+
+
+@inotify_only
+@pytest.mark.parametrize("polling", [False])
+def test_new_directories_that_are_being_filled(watcher: Watcher, top: Path) -> None:
+    readers = [Reader(watcher), Reader(watcher, recursive=False)]
+    writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(FILL).format(top=str(top))])
+    follow(readers, top, lambda: writer.poll() is None)
+    assert writer.wait() == 0
+
+
 @pytest.mark.parametrize("writers", [1, 3])
 @pytest.mark.parametrize("seed", range(2))
 def test_replaying_all_events_gives_what_is_there(
     root: Root, top: Path, polling: bool, writers: int, seed: int
 ) -> None:
     steps = (100 if polling else 1000) // writers
+    threads = [Churn(top, 10 * seed + number, steps) for number in range(writers)]
     with closing(Watcher(root, polling)) as watcher:
-        churn_and_replay(watcher, top, [Churn(top, 10 * seed + number, steps) for number in range(writers)])
+        readers = [Reader(watcher), Reader(watcher, recursive=False)]
+        for thread in threads:
+            thread.start()
+        follow(readers, top, lambda: any(thread.is_alive() for thread in threads))
 
 
-def churn_and_replay(watcher: Watcher, top: Path, writers: list[Churn]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_replaying_all_events_gives_what_is_there_whatever_other_processes_do(
+    watcher: Watcher, top: Path, polling: bool, seed: int
+) -> None:
+    steps = "100" if polling else "2000"
     readers = [Reader(watcher), Reader(watcher, recursive=False)]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
-        readers[0].pull(timeout=0.01, limit=5)
-        readers[1].pull()
-    for reader in readers:
-        reader.pull()
-        assert reader.resyncs == 0
+    environment = {**os.environ, "PYTHONPATH": str(Path(names.__file__).parents[2])}
+    writers = [
+        subprocess.Popen([sys.executable, __file__, str(top), str(10 * seed + number), steps], env=environment)
+        for number in range(3)
+    ]
+    follow(readers, top, lambda: None in [writer.poll() for writer in writers])
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+
+
+def follow(readers: list[Reader], top: Path, changing: Callable[[], bool]) -> None:
+    """Read while something is changing; then see whether all is known, and every directory watched."""
+    deep, shallow = readers
+    while changing():
+        deep.pull(timeout=0.01, limit=5)
+        shallow.pull()
+    deep.pull()
+    shallow.pull()
     there = listing(top)
-    assert readers[0].tree == there
-    assert readers[1].tree == {path: directory for path, directory in there.items() if "/" not in path}
+    assert deep.resyncs == shallow.resyncs == 0
+    assert deep.tree == there
+    assert shallow.tree == {path: directory for path, directory in there.items() if "/" not in path}
     for directory in [top, *(top / path for path, is_directory in there.items() if is_directory)]:
-        (directory / "seen").touch()  # every directory is watched under its true name
-    readers[0].pull()
-    assert readers[0].tree == listing(top)
+        (directory / "seen").touch()
+    deep.pull()
+    assert deep.tree == listing(top)
 
 
 def test_several_callers_wait_at_once(watcher: Watcher, top: Path) -> None:
@@ -803,3 +997,7 @@ def test_close_lets_waiting_callers_go_and_leaves_nothing_behind(watcher: Watche
     with pytest.raises(GuestError) as caught:
         watcher.changes(".", Job())
     assert caught.value.code == "unavailable"
+
+
+if __name__ == "__main__":
+    Churn(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])).run()
