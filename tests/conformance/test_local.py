@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,13 +30,12 @@ class Local(Harness):
 
 
 @pytest.fixture(params=["openat2", "walk"])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path, memory: Path) -> Iterator[Harness]:
     before = _handles()
-    if request.param == "openat2" or not os.access("/dev/shm", os.W_OK):
-        yield Local(tmp_path, use_openat2=request.param == "openat2")
+    if request.param == "openat2":
+        yield Local(tmp_path, use_openat2=True)
     else:
-        with TemporaryDirectory(dir="/dev/shm") as directory:
-            yield Local(Path(directory), use_openat2=False)
+        yield Local(memory, use_openat2=False)
     assert _handles() == before, "files were left open"
 
 
