@@ -1,4 +1,4 @@
-"""One server of each kind for a test module, all tools published, its directory emptied for every test."""
+"""One server of each kind for all modules, every tool published, its directory emptied for every test."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.mcp.door import OUTSIDE, Door, empty, http_door, http_server, stdio_door
+from tests.mcp.door import OUTSIDE, Door, empty, http_server, open_door
 
-#: Each transport and each era once; what depends on both asks for all four.
+#: Each transport and each era once; a module that depends on both asks for all four.
 DOORS = ("stdio-handshake", "http-modern")
+OPTIONS = ("--toolsets", "all")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory around ``box``, which is served, with a secret beside it."""
+    """A directory around ``box``, which is served, with secrets beside it."""
     ground = tmp_path_factory.mktemp("ground") / OUTSIDE
     (ground / "box").mkdir(parents=True)
     (ground / "secret.txt").write_text("not yours")
@@ -24,37 +25,25 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ground
 
 
-@pytest.fixture(scope="module")
-def options() -> list[str]:
-    """Options of the servers; a module may have its own."""
-    return ["--toolsets", "all"]
-
-
-@pytest.fixture(scope="module")
-def url(ground: Path, options: list[str]) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def url(ground: Path) -> Iterator[str]:
     """An HTTP server on the box."""
-    with http_server(ground / "http.log", str(ground / "box"), *options) as url:
+    with http_server(ground / "http.log", str(ground / "box"), *OPTIONS) as url:
         yield url
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let a module name the doors that its tests come in by, as ``DOORS``."""
     if "opened" in metafunc.fixturenames:
-        metafunc.parametrize("opened", getattr(metafunc.module, "DOORS", DOORS), indirect=True, scope="module")
+        metafunc.parametrize("opened", getattr(metafunc.module, "DOORS", DOORS), indirect=True, scope="session")
 
 
-@pytest.fixture(scope="module")
-async def opened(request: pytest.FixtureRequest, ground: Path, options: list[str]) -> AsyncIterator[Door]:
+@pytest.fixture(scope="session")
+async def opened(request: pytest.FixtureRequest, ground: Path) -> AsyncIterator[Door]:
     """A client that came in by the door asked for."""
-    transport, era = request.param.split("-")
-    mode = "legacy" if era == "handshake" else "auto"
-    box = ground / "box"
-    if transport == "stdio":
-        async with stdio_door(box, ground / f"{request.param}.log", *options, mode=mode) as door:
-            yield door
-    else:
-        async with http_door(box, request.getfixturevalue("url"), mode=mode) as door:
-            yield door
+    url = request.getfixturevalue("url") if request.param.startswith("http") else None
+    async with open_door(request.param, ground / "box", ground / f"{request.param}.log", url, *OPTIONS) as door:
+        yield door
 
 
 @pytest.fixture

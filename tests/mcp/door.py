@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,12 @@ def assert_clean(log: Path) -> None:
     said = log.read_text()
     assert "Traceback" not in said, said
     assert "Error" not in said, said
+
+
+def open_door(kind: str, box: Path, log: Path, url: str | None, *options: str) -> AbstractAsyncContextManager[Door]:
+    """Come in by one of EVERY_DOOR: over HTTP to the server at ``url``, over stdio to a new one with ``options``."""
+    mode = "legacy" if kind.endswith("handshake") else "auto"
+    return stdio_door(box, log, *options, mode=mode) if url is None else http_door(box, url, mode=mode)
 
 
 @asynccontextmanager

@@ -42,6 +42,12 @@ def url(box: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def plain(box: Path) -> Iterator[str]:
+    with http_server(box.parent / "plain.log", str(box)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
 def guarded(box: Path) -> Iterator[str]:
     """A server that other machines reach, with a token."""
     token_file = box.parent / "token"
@@ -247,14 +253,13 @@ def test_a_body_over_the_limit_is_refused(url: str, chunked: bool) -> None:
     assert ask(url, initialize() + padding + b" ", how).status == 413
 
 
-def test_a_full_batch_fits_into_the_default_body(box: Path, tmp_path: Path) -> None:
-    with http_server(tmp_path / "log", str(box)) as url:
-        content = "x" * (9 * 1024 * 1024)
-        files = [{"path": f"big/{number}.txt", "content": content} for number in range(3)]
-        call = _modern("tools/call", name="upload_batch", arguments={"files": files})
-        headers = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "upload_batch"}
-        answer = ask(url, call, headers).message()
-        assert answer["result"]["structuredContent"]["written"] == 3
+def test_a_full_batch_fits_into_the_default_body(plain: str) -> None:
+    content = "x" * (9 * 1024 * 1024)
+    files = [{"path": f"big/{number}.txt", "content": content} for number in range(3)]
+    call = _modern("tools/call", name="upload_batch", arguments={"files": files})
+    headers = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "upload_batch"}
+    answer = ask(plain, call, headers).message()
+    assert answer["result"]["structuredContent"]["written"] == 3
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -314,21 +319,20 @@ def test_the_server_does_not_say_what_it_runs_on(url: str) -> None:
 # -- many, and the end
 
 
-async def test_clients_at_once_each_get_their_own(box: Path, tmp_path: Path) -> None:
-    with http_server(tmp_path / "log", str(box)) as url:
-        async with AsyncExitStack() as stack:
-            doors = [
-                await stack.enter_async_context(http_door(box, url, mode="legacy" if number % 2 else "auto"))
-                for number in range(10)
-            ]
+async def test_clients_at_once_each_get_their_own(box: Path, plain: str) -> None:
+    async with AsyncExitStack() as stack:
+        doors = [
+            await stack.enter_async_context(http_door(box, plain, mode="legacy" if number % 2 else "auto"))
+            for number in range(10)
+        ]
 
-            async def work(number: int) -> None:
-                for turn in range(5):
-                    await doors[number].call("write_file", path=f"c{number}.txt", content=f"{number} {turn}")
-                    answer = await doors[number].call("read_file", path=f"c{number}.txt", line_numbers=False)
-                    assert answer.texts[0] == f"{number} {turn}"
+        async def work(number: int) -> None:
+            for turn in range(5):
+                await doors[number].call("write_file", path=f"c{number}.txt", content=f"{number} {turn}")
+                answer = await doors[number].call("read_file", path=f"c{number}.txt", line_numbers=False)
+                assert answer.texts[0] == f"{number} {turn}"
 
-            await asyncio.gather(*(work(number) for number in range(10)))
+        await asyncio.gather(*(work(number) for number in range(10)))
 
 
 def test_a_port_in_use_is_one_sentence(box: Path, url: str) -> None:

@@ -15,7 +15,7 @@ from tests.mcp.door import Door, empty, http_door, http_server, stdio_door
 
 SMALL = [
     "--max-text", "1K", "--max-inline", "2K", "--max-inline-zip", "1K", "--max-write-size", "3K",
-    "--max-file-size", "5K", "--max-batch-size", "4K",
+    "--max-file-size", "5K", "--max-batch-size", "12K",
 ]  # fmt: skip
 
 
@@ -79,25 +79,22 @@ async def test_an_edit_cannot_grow_a_file_beyond_the_limit(small: Door) -> None:
     assert (small.box / "a.txt").read_text() == "x\n" * 1000
 
 
-async def test_one_file_too_large_does_not_stop_a_batch_unless_atomic(ground: Path) -> None:
-    box = ground / "box"
-    empty(box)
-    async with stdio_door(box, ground / "batch.log", "--max-file-size", "5K") as door:
-        files = [{"path": "big.txt", "content": "x" * 5121}, {"path": "a.txt", "content": "x"}]
-        atomic = await door.mixed_or_refused("upload_batch", files=files, atomic=True)
-        assert atomic.result.is_error
-        assert "[too_large]" in atomic.text
-        assert os.listdir(box) == []
-        answer = await door.call("upload_batch", files=files)
-        assert [file["ok"] for file in answer.data["files"]] == [False, True]
-        assert "[too_large]" in answer.data["files"][0]["error"]
-    assert os.listdir(box) == ["a.txt"]
+async def test_one_file_too_large_does_not_stop_a_batch_unless_atomic(small: Door) -> None:
+    files = [{"path": "big.txt", "content": "x" * 5121}, {"path": "a.txt", "content": "x"}]
+    atomic = await small.mixed_or_refused("upload_batch", files=files, atomic=True)
+    assert atomic.result.is_error
+    assert "[too_large]" in atomic.text
+    assert os.listdir(small.box) == []
+    answer = await small.call("upload_batch", files=files)
+    assert [file["ok"] for file in answer.data["files"]] == [False, True]
+    assert "[too_large]" in answer.data["files"][0]["error"]
+    assert os.listdir(small.box) == ["a.txt"]
 
 
 async def test_a_batch_over_its_limit_is_refused(small: Door) -> None:
-    files = [{"path": f"{number}.txt", "content": "x" * 1500} for number in range(3)]
+    files = [{"path": f"{number}.txt", "content": "x" * 4500} for number in range(3)]
     text = await small.refused("upload_batch", files=files)
-    assert "4096" in text
+    assert "12288" in text
     assert "several batches" in text
     assert os.listdir(small.box) == []
 
@@ -208,16 +205,16 @@ async def test_toolsets_choose_and_the_default_leaves_chmod_out(ground: Path) ->
             await door.client.call_tool("chmod", CHANGES["chmod"])
         assert "--toolsets" in str(caught.value)
         assert "permissions" in str(caught.value)
-    async with stdio_door(box, ground / "some.log", "--toolsets", "read, permissions") as door:
-        assert sorted(door.tools) == ["chmod", "list_dir", "read_file", "stat"]
-        with pytest.raises(MCPError):
-            await door.client.call_tool("write_file", CHANGES["write_file"])
 
 
-async def test_line_numbers_can_be_off_by_default(ground: Path) -> None:
+async def test_a_few_tools_and_no_line_numbers(ground: Path) -> None:
     box = ground / "box"
     empty(box)
     (box / "a.txt").write_text("one\n")
-    async with stdio_door(box, ground / "bare.log", "--no-line-numbers") as door:
+    options = ("--toolsets", "read, permissions", "--no-line-numbers")
+    async with stdio_door(box, ground / "some.log", *options) as door:
+        assert sorted(door.tools) == ["chmod", "list_dir", "read_file", "stat"]
+        with pytest.raises(MCPError):
+            await door.client.call_tool("write_file", CHANGES["write_file"])
         assert (await door.call("read_file", path="a.txt")).texts[0] == "one\n"
         assert (await door.call("read_file", path="a.txt", line_numbers=True)).texts[0] == "1\tone\n"

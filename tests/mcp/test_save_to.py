@@ -5,26 +5,38 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import mcp_types as types
 import pytest
 
-from tests.mcp.door import Door, empty, http_door, http_server, stdio_door
+from tests.mcp.door import Door, empty, http_door, http_server, open_door, stdio_door
 
 MODES = {"handshake": "legacy", "modern": "auto"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def allowed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("allowed")
+    allowed = tmp_path_factory.mktemp("saving") / "allowed"
+    allowed.mkdir()
+    return allowed
 
 
-@pytest.fixture(scope="module")
-def options(allowed: Path) -> list[str]:
-    return ["--allow-local", str(allowed)]
+@pytest.fixture(scope="session")
+def url(ground: Path, allowed: Path) -> Iterator[str]:
+    with http_server(allowed.parent / "http.log", str(ground / "box"), "--allow-local", str(allowed)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def opened(request: pytest.FixtureRequest, ground: Path, allowed: Path, url: str) -> AsyncIterator[Door]:
+    """A client of a server that may save beneath the allowed directory."""
+    box, log = ground / "box", allowed.parent / "stdio.log"
+    at = url if request.param.startswith("http") else None
+    async with open_door(request.param, box, log, at, "--allow-local", str(allowed)) as door:
+        yield door
 
 
 @pytest.fixture
@@ -115,8 +127,8 @@ async def test_over_stdio_a_root_of_the_client_is_allowed(ground_here: Path, mod
     assert os.listdir(ground_here / "elsewhere") == []
 
 
-async def test_a_client_without_roots_is_told_what_the_operator_can_do(ground_here: Path, mode: str) -> None:
-    async with stdio_door(ground_here / "box", ground_here / "log", mode=mode) as door:
+async def test_a_client_without_roots_is_told_what_the_operator_can_do(ground_here: Path) -> None:
+    async with stdio_door(ground_here / "box", ground_here / "log") as door:
         text = await door.refused("download_zip", paths=["."], save_to=str(ground_here / "elsewhere" / "a.zip"))
         assert "[denied]" in text
         assert "--allow-local" in text
@@ -132,16 +144,17 @@ async def test_a_client_that_will_not_tell_its_roots_has_none(ground_here: Path)
         assert "[denied]" in text
 
 
-async def test_over_http_the_roots_of_the_client_do_not_count(ground_here: Path, mode: str) -> None:
+async def test_over_http_the_roots_of_the_client_do_not_count(
+    ground: Path, url: str, ground_here: Path, mode: str
+) -> None:
     asked = []
 
     async def roots(_context: Any) -> types.ListRootsResult:
         asked.append(1)
         return types.ListRootsResult(roots=[types.Root(uri=(ground_here / "my root").as_uri())])  # type: ignore[arg-type]
 
-    with http_server(ground_here / "log", str(ground_here / "box")) as url:
-        async with http_door(ground_here / "box", url, mode=mode, list_roots_callback=roots) as door:
-            text = await door.refused("download_zip", paths=["."], save_to=str(ground_here / "my root" / "a.zip"))
+    async with http_door(ground / "box", url, mode=mode, list_roots_callback=roots) as door:
+        text = await door.refused("download_zip", paths=["."], save_to=str(ground_here / "my root" / "a.zip"))
     assert "[denied]" in text
     assert str(ground_here / "my root") not in text.replace(str(ground_here / "my root" / "a.zip"), "")
     assert not asked

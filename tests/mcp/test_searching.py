@@ -242,8 +242,8 @@ async def test_a_bad_search_is_refused(door: Door, arguments: dict[str, object],
 
 @pytest.mark.slow
 async def test_an_explosive_pattern_ends_by_its_deadline_and_leaves_the_server_well(door: Door) -> None:
-    if door.kind == "stdio" and door.client.protocol_version.startswith("2026"):
-        pytest.skip("one door of each transport is enough for what takes twenty seconds")
+    if door.kind == "http":
+        pytest.skip("once is enough for what takes twenty seconds")
     door.make({"a.txt": "a" * 5000 + "!\n", "b.txt": "b\n"})
     started = time.monotonic()
     answer = await door.call("search_text", pattern="(a+)+$")

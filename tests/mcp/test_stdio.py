@@ -85,7 +85,7 @@ BAD_LINES = [
     b'"text"\n',
     b"{}\n",
     b'{"jsonrpc":"2.0"}\n',
-    b'{"jsonrpc":"1.0","id":1,"method":"ping"}\n',
+    b'{"jsonrpc":"1.0","id":70,"method":"ping"}\n',
     b'{"jsonrpc":"2.0","id":{},"method":"ping"}\n',
     b'{"jsonrpc":"2.0","id":null,"method":"ping"}\n',
     b'{"jsonrpc":"2.0","method":5}\n',
@@ -106,23 +106,18 @@ def test_a_line_that_is_no_request_does_not_end_the_server(box: Path, log: Path)
             assert client.request("ping") == {}, line
 
 
-@pytest.mark.parametrize(
-    ("line", "request_id", "code"),
-    [
-        (b"{not json\n", None, -32700),
-        (b"[]\n", None, -32600),
-        (b'{"jsonrpc":"2.0","id":70,"method":5}\n', 70, -32600),
-        (b'{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"\\ud800"}}\n', "a", -32600),
-    ],
-)
-def test_what_is_no_message_is_answered_so_that_nobody_waits(
-    box: Path, log: Path, line: bytes, request_id: object, code: int
-) -> None:
+def test_what_is_no_message_is_answered_so_that_nobody_waits(box: Path, log: Path) -> None:
     with wire(box, log) as client:
         client.initialize()
-        client.write(line)
-        answer = client._receive()
-        assert (answer["id"], answer["error"]["code"]) == (request_id, code)
+        for line, request_id, code in [
+            (b"{not json\n", None, -32700),
+            (b"[]\n", None, -32600),
+            (b'{"jsonrpc":"2.0","id":70,"method":5}\n', 70, -32600),
+            (b'{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"\\ud800"}}\n', "a", -32600),
+        ]:
+            client.write(line)
+            answer = client._receive()
+            assert (answer["id"], answer["error"]["code"]) == (request_id, code)
 
 
 def test_bad_lines_before_the_handshake_do_not_end_the_server(box: Path, log: Path) -> None:
@@ -238,7 +233,7 @@ def test_it_ends_in_the_middle_of_a_call(box: Path, log: Path, tool: str, argume
 
 def test_an_end_in_the_middle_of_a_write_leaves_the_old_or_the_new(box: Path, log: Path) -> None:
     old, new = "old" * 1000, "new" * 3_000_000
-    for _ in range(3):
+    for _ in range(2):
         (box / "a.txt").write_text(old)
         client = wire(box, log)
         client.initialize()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from tests.mcp.door import Door, empty, http_door, http_server, stdio_door
 
 PATIENCE = 15
-QUIET = 1.2
+LOOK = 0.25  # seconds between two looks of the server's
 
 
 @pytest.fixture(autouse=True)
@@ -60,86 +61,98 @@ class Heard:
                 await self._news.wait()
         return self.uris.pop(0)
 
+    async def settle(self) -> None:
+        """Let what one change causes come to its end."""
+        await asyncio.sleep(2 * LOOK)
+        self.uris.clear()
+
     async def nothing(self) -> None:
         """Nothing comes for a while, in which several looks would have happened."""
-        await asyncio.sleep(QUIET)
+        await asyncio.sleep(4 * LOOK)
         assert self.uris == []
 
 
-Come = Callable[[], Any]
+@dataclass
+class Listener:
+    """A client of the handshake era, and what it hears."""
+
+    door: Door
+    heard: Heard
+
+    async def subscribe(self, path: str) -> str:
+        uri = self.door.uri(path)
+        await self.door.client.subscribe_resource(uri)
+        return uri
 
 
-@pytest.fixture(params=["stdio", "http"])
-def come(request: pytest.FixtureRequest, box: Path, url: str, tmp_path: Path) -> Come:
-    """Return what opens a new client of the handshake era, with what it hears."""
+@pytest.fixture(scope="module", params=["stdio", "http"])
+async def connected(request: pytest.FixtureRequest, box: Path, url: str) -> AsyncIterator[Listener]:
+    heard = Heard()
+    kind = {"mode": "legacy", "message_handler": heard.handle}
+    if request.param == "stdio":
+        async with stdio_door(box, box.parent / "handshake.log", **kind) as door:
+            yield Listener(door, heard)
+    else:
+        async with http_door(box, url, **kind) as door:
+            yield Listener(door, heard)
+
+
+@pytest.fixture
+async def listener(connected: Listener) -> AsyncIterator[Listener]:
+    """A listener who has heard nothing, and the box empty."""
+    empty(connected.door.box)
+    connected.heard.uris.clear()
+    yield connected
+    for path in ("a.txt", "dir/later.txt", "dir"):
+        await connected.door.client.unsubscribe_resource(connected.door.uri(path))
+
+
+async def test_a_change_on_disk_and_one_by_a_tool_are_told_until_unsubscribed(listener: Listener) -> None:
+    door, heard = listener.door, listener.heard
+    door.make({"a.txt": "a", "b.txt": "b"})
+    uri = await listener.subscribe("a.txt")
+    await heard.nothing()
+    (door.box / "a.txt").write_text("by another program")
+    assert await heard.next() == uri
+    await heard.settle()
+    await door.call("write_file", path="a.txt", content="by a tool")
+    assert await heard.next() == uri
+    await heard.settle()
+    (door.box / "b.txt").write_text("nobody asked")
+    await heard.nothing()
+    await door.client.unsubscribe_resource(uri)
+    (door.box / "a.txt").write_text("nobody asks any more")
+    await heard.nothing()
+
+
+async def test_what_does_not_exist_yet_is_told_when_it_appears_and_when_it_goes(listener: Listener) -> None:
+    door, heard = listener.door, listener.heard
+    uri = await listener.subscribe("dir/later.txt")
+    door.make({"dir/later.txt": "here"})
+    assert await heard.next() == uri
+    await heard.settle()
+    (door.box / "dir/later.txt").unlink()
+    assert await heard.next() == uri
+
+
+async def test_a_directory_is_told_of_what_happens_in_it(listener: Listener) -> None:
+    listener.door.make({"dir/a.txt": "a"})
+    uri = await listener.subscribe("dir")
+    listener.door.make({"dir/b.txt": "b"})
+    assert await listener.heard.next() == uri
+
+
+async def test_what_cannot_be_subscribed_is_refused(listener: Listener) -> None:
+    for uri in ("devbox://other/a.txt", "devbox://box/../secret", "file:///etc/passwd", "devbox-zip://x"):
+        with pytest.raises(MCPError) as caught:
+            await listener.door.client.subscribe_resource(uri)
+        assert caught.value.code == types.INVALID_PARAMS
+
+
+async def test_too_many_are_refused_and_the_ones_there_are_still_work(box: Path, tmp_path: Path) -> None:
     empty(box)
-
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[tuple[Door, Heard]]:
-        heard = Heard()
-        kinds = {"mode": "legacy", "message_handler": heard.handle}
-        if request.param == "stdio":
-            async with stdio_door(box, tmp_path / "log", **kinds) as door:
-                yield door, heard
-        else:
-            async with http_door(box, url, **kinds) as door:
-                yield door, heard
-
-    return opened
-
-
-async def test_a_change_on_disk_and_one_by_a_tool_are_told_until_unsubscribed(come: Come) -> None:
-    async with come() as (door, heard):
-        door.make({"a.txt": "a", "b.txt": "b"})
-        uri = door.uri("a.txt")
-        await door.client.subscribe_resource(uri)
-        await heard.nothing()
-        (door.box / "a.txt").write_text("by another program")
-        assert await heard.next() == uri
-        await asyncio.sleep(0.6)
-        heard.uris.clear()
-        await door.call("write_file", path="a.txt", content="by a tool")
-        assert await heard.next() == uri
-        await asyncio.sleep(0.6)
-        heard.uris.clear()
-        (door.box / "b.txt").write_text("nobody asked")
-        await heard.nothing()
-        await door.client.unsubscribe_resource(uri)
-        (door.box / "a.txt").write_text("nobody asks any more")
-        await heard.nothing()
-
-
-async def test_what_does_not_exist_yet_is_told_when_it_appears_and_when_it_goes(come: Come) -> None:
-    async with come() as (door, heard):
-        uri = door.uri("dir/later.txt")
-        await door.client.subscribe_resource(uri)
-        await heard.nothing()
-        door.make({"dir/later.txt": "here"})
-        assert await heard.next() == uri
-        await asyncio.sleep(0.6)
-        heard.uris.clear()
-        (door.box / "dir/later.txt").unlink()
-        assert await heard.next() == uri
-
-
-async def test_a_directory_is_told_of_what_happens_in_it(come: Come) -> None:
-    async with come() as (door, heard):
-        door.make({"dir/a.txt": "a"})
-        await door.client.subscribe_resource(door.uri("dir"))
-        door.make({"dir/b.txt": "b"})
-        assert await heard.next() == door.uri("dir")
-
-
-async def test_what_cannot_be_subscribed_is_refused(come: Come) -> None:
-    async with come() as (door, _heard):
-        for uri in ("devbox://other/a.txt", "devbox://box/../secret", "file:///etc/passwd", "devbox-zip://x"):
-            with pytest.raises(MCPError) as caught:
-                await door.client.subscribe_resource(uri)
-            assert caught.value.code == types.INVALID_PARAMS
-
-
-async def test_too_many_are_refused_and_the_ones_there_are_still_work(come: Come) -> None:
-    async with come() as (door, heard):
+    heard = Heard()
+    async with stdio_door(box, tmp_path / "log", mode="legacy", message_handler=heard.handle) as door:
         door.make({"f0": ""})
         for number in range(256):
             await door.client.subscribe_resource(door.uri(f"f{number}"))
@@ -184,15 +197,21 @@ async def test_a_client_that_left_does_not_disturb_the_ones_that_stay(url: str, 
 # -- the modern era
 
 
-@pytest.fixture(params=["stdio", "http"])
-async def modern(request: pytest.FixtureRequest, box: Path, url: str, tmp_path: Path) -> AsyncIterator[Door]:
-    empty(box)
+@pytest.fixture(scope="module", params=["stdio", "http"])
+async def discovered(request: pytest.FixtureRequest, box: Path, url: str) -> AsyncIterator[Door]:
     if request.param == "stdio":
-        async with stdio_door(box, tmp_path / "log") as door:
+        async with stdio_door(box, box.parent / "modern.log") as door:
             yield door
     else:
         async with http_door(box, url) as door:
             yield door
+
+
+@pytest.fixture
+def modern(discovered: Door) -> Door:
+    """A client of the modern era, and the box empty."""
+    empty(discovered.box)
+    return discovered
 
 
 async def test_a_listener_hears_of_changes_by_others_and_by_tools(modern: Door) -> None:
@@ -205,7 +224,7 @@ async def test_a_listener_hears_of_changes_by_others_and_by_tools(modern: Door) 
         with anyio.fail_after(PATIENCE):
             (modern.box / "a.txt").write_text("by another program")
             assert await anext(events) == ResourceUpdated(uri=uris[0])
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(2 * LOOK)
             await modern.call("write_file", path="later.txt", content="by a tool")
             while (event := await anext(events)) != ResourceUpdated(uri=uris[1]):
                 assert event == ResourceUpdated(uri=uris[0])

@@ -79,13 +79,17 @@ async def test_each_kind_of_change_is_told_with_its_names(door: Door) -> None:
 
 async def test_changes_by_the_tools_are_seen_and_temporaries_are_not(door: Door) -> None:
     cursor = await start(door)
-    await door.call("write_file", path="a.txt", content="one")
-    await door.call("edit_file", path="a.txt", edits=[{"old_text": "one", "new_text": "two"}])
-    await door.call("move", source="a.txt", destination="b.txt")
-    await door.call("delete", path="b.txt")
-    events, _ = await changes(door, cursor, until=4)
-    told = [(event["type"], event["path"]) for event in events]
-    assert told == [("created", "a.txt"), ("modified", "a.txt"), ("moved", "b.txt"), ("deleted", "b.txt")]
+    for tool, arguments, expected in [
+        ("write_file", {"path": "a.txt", "content": "one"}, [("created", "a.txt")]),
+        ("write_file", {"path": "a.txt", "content": "two"}, [("modified", "a.txt")]),
+        ("edit_file", {"path": "a.txt", "edits": [{"old_text": "o", "new_text": "0"}]}, [("modified", "a.txt")]),
+        ("move", {"source": "a.txt", "destination": "b.txt"}, [("moved", "b.txt")]),
+        ("copy", {"source": "b.txt", "destination": "c.txt"}, [("created", "c.txt")]),
+        ("delete", {"path": "b.txt"}, [("deleted", "b.txt")]),
+    ]:
+        await door.call(tool, **arguments)
+        events, cursor = await changes(door, cursor)
+        assert [(event["type"], event["path"]) for event in events] == expected
 
 
 async def test_cursors_miss_nothing_and_repeat_nothing(door: Door) -> None:

@@ -38,7 +38,7 @@ async def find_files(
     if not lines:
         lines.append("(nothing matches)" if not found.timed_out else "(nothing found in the time allowed)")
     lines += _onward(len(found.entries), "entries", found.after, found.timed_out, found.unreadable)
-    return shown(text_block("\n".join(lines)))
+    return shown(text_block(_within(lines, sandbox)))
 
 
 @tool("Search text", "search", reads_only=True)
@@ -102,18 +102,20 @@ def _lines(matches: list[Match]) -> list[str]:
 
 def _onward(count: int, what: str, after: str | None, timed_out: bool, unreadable: int) -> list[str]:
     facts = []
-    if after is not None:
+    ways = [] if after is None else [f"continue with cursor={encode_cursor(after)}"]
+    if timed_out:
+        # where one line takes for ever, going on leads to the same line
+        ways.append("narrow it by path or glob, or use a simpler pattern")
+    if ways:
         why = "the time allowed is over" if timed_out else "truncated"
-        facts.append(f"{count} {what}, {why}: continue with cursor={encode_cursor(after)}")
-    elif timed_out:
-        facts.append(f"{count} {what}; the time allowed is over: narrow it by path or glob, or use a simpler pattern")
+        facts.append(f"{count} {what}, {why}: {'; or '.join(ways)}")
     if unreadable:
         facts.append(f"{unreadable} unreadable directories or files passed over")
     return [notes([fact]) for fact in facts]
 
 
 def _within(lines: list[str], sandbox: Sandbox) -> str:
-    """Keep a result within the text limit, its last lines (how to go on) included."""
+    """Keep a result within the text limit; where lines go, so does the cursor behind them."""
     text = "\n".join(lines)
     if len(text) <= sandbox.limits.text:
         return text
