@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from devbox_mcp import __version__
+from devbox_mcp.cli import app
 from devbox_mcp.settings import Settings
 from tests.raw import RawClient
 
@@ -20,8 +22,13 @@ COMMAND = [sys.executable, "-m", "devbox_mcp"]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home directory with a project and some files that are none of it."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory, which is the working directory too, with a project and some files that are none of it."""
+    for name in os.environ:
+        if name.upper().startswith("DEVBOX_MCP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "a.txt").write_text("here\n")
     (tmp_path / "file").write_text("a file")
@@ -44,10 +51,11 @@ def run(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> su
     )  # fmt: skip
 
 
-def refused(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Serve with something wrong, and return the one sentence about it."""
-    done = run(home, "serve", *arguments, env=env)
-    assert done.returncode == 2, done.stderr
+def refused(*arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Serve with something wrong, in this process, and return the one sentence about it."""
+    done = CliRunner().invoke(app, ["serve", *arguments], env=env)
+    assert done.exit_code == 2, done.output
+    assert isinstance(done.exception, SystemExit)
     assert done.stdout == ""
     assert done.stderr.startswith("devbox-mcp: ")
     assert done.stderr.count("\n") == 1, done.stderr
@@ -106,7 +114,7 @@ def client(home: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(home: Path, arguments: list[str], said: str) -> None:
-    stated = refused(home, *(argument.format(home=home) for argument in arguments))
+    stated = refused(*(argument.format(home=home) for argument in arguments))
     assert said.format(home=home) in stated
 
 
@@ -123,7 +131,7 @@ def test_what_is_wrong_is_said_in_one_sentence(home: Path, arguments: list[str],
 )
 def test_a_bad_variable_is_said_in_one_sentence(home: Path, variable: str, value: str, said: str) -> None:
     directories = [] if variable == "DEVBOX_MCP_DEVBOXES" else ["project"]
-    assert said in refused(home, *directories, env={variable: value})
+    assert said in refused(*directories, env={variable: value})
 
 
 def test_a_secret_is_not_repeated(home: Path) -> None:
@@ -143,7 +151,13 @@ def test_a_directory_that_may_not_be_entered_is_said(home: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root enters every directory")
     (home / "closed").mkdir(mode=0)
-    assert "cannot open the devbox" in refused(home, "closed")
+    assert "cannot open the devbox" in refused("closed")
+
+
+def test_as_a_process_it_says_the_same(home: Path) -> None:
+    done = run(home, "serve", "missing")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == refused("missing")
 
 
 # -- what it says about itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,29 @@ def assert_clean(log: Path) -> None:
     assert "Error" not in said, said
 
 
-def open_door(kind: str, box: Path, log: Path, url: str | None, *options: str) -> AbstractAsyncContextManager[Door]:
-    """Come in by one of EVERY_DOOR: over HTTP to the server at ``url``, over stdio to a new one with ``options``."""
+@asynccontextmanager
+async def open_door(kind: str, box: Path, log: Path, url: str | None, *options: str) -> AsyncIterator[Door]:
+    """Come in by one of EVERY_DOOR: over HTTP to the server at ``url``, over stdio to a new one with ``options``.
+
+    For fixtures that live long: a task of its own holds the client, for they are not closed in the order of their
+    opening, which the client's cancel scopes would need within one task.
+    """
     mode = "legacy" if kind.endswith("handshake") else "auto"
-    return stdio_door(box, log, *options, mode=mode) if url is None else http_door(box, url, mode=mode)
+    opening = stdio_door(box, log, *options, mode=mode) if url is None else http_door(box, url, mode=mode)
+    opened: asyncio.Future[Door] = asyncio.get_running_loop().create_future()
+    closing = asyncio.Event()
+
+    async def hold() -> None:
+        async with opening as door:
+            opened.set_result(door)
+            await closing.wait()
+
+    holder = asyncio.create_task(hold())
+    await asyncio.wait([holder, opened], return_when=asyncio.FIRST_COMPLETED)
+    if opened.done():
+        yield opened.result()
+    closing.set()
+    await holder
 
 
 @asynccontextmanager
