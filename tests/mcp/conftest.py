@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -43,22 +42,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def opened(request: pytest.FixtureRequest, ground: Path) -> AsyncIterator[Door]:
     """A client that came in by the door asked for."""
     url = request.getfixturevalue("url") if request.param.startswith("http") else None
-    ready: asyncio.Future[Door] = asyncio.get_running_loop().create_future()
-    done = asyncio.Event()
-
-    async def hold() -> None:
-        """Keep the client in a task of its own: its cancel scopes nest there, whatever the tests open and close."""
-        async with open_door(request.param, ground / "box", ground / f"{request.param}.log", url, *OPTIONS) as door:
-            ready.set_result(door)
-            await done.wait()
-
-    holding = asyncio.create_task(hold())
-    await asyncio.wait([holding, ready], return_when=asyncio.FIRST_COMPLETED)
-    if holding.done():
-        await holding
-    yield ready.result()
-    done.set()
-    await holding
+    async with open_door(request.param, ground / "box", ground / f"{request.param}.log", url, *OPTIONS) as door:
+        yield door
 
 
 @pytest.fixture
