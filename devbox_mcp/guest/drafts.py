@@ -22,34 +22,45 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 @final
 class Draft:
     """A hidden file in the directory ``parent``, locked while it is open, gone on leaving the context unless
-    ``publish`` gave it its name. ``path`` is what its errors name; ``size`` is what it holds so
-    far. Where the system fails, it raises OSError."""
+    ``publish`` gave it its name or ``keep`` left it for later. ``path`` is what its errors name; ``size`` is what it
+    holds so far. Where the system fails, it raises OSError."""
 
-    def __init__(self, parent: Parent, path: str, mode: int = 0o600) -> None:
-        """``mode`` meets the umask, as for any new file."""
-        self.size = 0
-        self._digest = hashlib.sha256()
+    def __init__(self, parent: Parent, path: str, name: str, fd: int, digest: "Optional[hashlib._Hash]" = None) -> None:
+        """Take over the open file ``fd``, which is called ``name``; ``digest`` is that of all that it holds."""
+        self.fd = fd
+        self.digest = digest or hashlib.sha256()
         self._parent = parent
         self._path = path
-        self._name = names.own_name("part")
-        self.fd = os.open(self._name, _CREATE, mode, dir_fd=parent.fd)
+        self._name = name
         self._pending = True
         self._flushed = False
         try:
-            try_lock(self.fd)
+            self.size = os.fstat(fd).st_size
+            try_lock(fd)
         except OSError:
             self.discard()
             raise
 
+    @classmethod
+    def create(cls, parent: Parent, path: str, mode: int = 0o600, name: Optional[str] = None) -> "Draft":
+        """Begin an empty one. ``mode`` meets the umask, as for any new file."""
+        name = names.own_name("part") if name is None else name
+        return cls(parent, path, name, os.open(name, _CREATE, mode, dir_fd=parent.fd))
+
+    @property
+    def name(self) -> str:
+        """The name it has now."""
+        return self._name
+
     @property
     def sha256(self) -> str:
         """The hash of what was written so far, in hex."""
-        return self._digest.hexdigest()
+        return self.digest.hexdigest()
 
     def write(self, data: bytes) -> None:
         """Add bytes."""
         self._flushed = False
-        self._digest.update(data)
+        self.digest.update(data)
         self.size += len(data)
         write_all(self.fd, data)
 
@@ -110,6 +121,17 @@ class Draft:
         if size != self.size:
             raise GuestError("integrity", self._path, "the file system kept %d of %d bytes" % (size, self.size))
         self._flushed = True
+
+    def cut(self, size: int, digest: "hashlib._Hash") -> None:
+        """Drop what was written behind ``size``; ``digest`` is that of the rest."""
+        os.ftruncate(self.fd, size)
+        os.lseek(self.fd, 0, os.SEEK_END)
+        self.size, self.digest = size, digest
+
+    def keep(self) -> None:
+        """Leave it as it is, under its hidden name."""
+        self._pending = False
+        self.shut()
 
     def shut(self) -> None:
         """Close the file but keep it hidden; its youth keeps it from being swept."""

@@ -5,6 +5,10 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator
 
 
+class WouldBlock(Exception):
+    """The kernel's caches cannot answer at once; ask again where blocking is allowed."""
+
+
 class GuestError(Exception):
     """An operation that did not happen.
 

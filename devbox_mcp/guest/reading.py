@@ -4,8 +4,8 @@ import os
 import stat as stat_modes
 from typing import Any, Dict, Iterator, Optional
 
-from .beneath import Place, Root, WouldBlock
-from .errors import GuestError, os_errors
+from .beneath import Place, Root
+from .errors import GuestError, WouldBlock, os_errors
 from .info import CHUNK, describe, hash_place
 from .job import Job
 

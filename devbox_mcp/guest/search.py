@@ -13,7 +13,7 @@ from .ignore import visible
 from .job import Job
 from .matching import MOST_CONTEXT, LineMatcher, compile_pattern
 from .paging import gather, make_cursor, read_cursor
-from .textfile import text_blocks
+from .textfile import file_chunks, text_blocks
 from .walk import Entry
 
 _PAUSE = 0.1  # seconds between two parts without a match
@@ -199,7 +199,7 @@ class _Search:
         """Search an open file, and close it."""
         try:
             with os_errors(path):
-                blocks = text_blocks(fd, lambda: self._job.check(path))
+                blocks = text_blocks(file_chunks(fd, lambda: self._job.check(path)))
                 if blocks is None:
                     self._binary += 1
                     return

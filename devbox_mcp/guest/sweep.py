@@ -14,7 +14,9 @@ from .locks import Parent, try_lock
 from .removal import Removal
 
 OLD = 3600.0  # seconds since the last change
-_PREFIXES = tuple(names.OWN_PREFIX + kind + "-" for kind in ("part", "trash"))
+#: How old what is left behind has to be, by what it is; half-done uploads are kept for a day, to be resumed.
+_AGES = {"part": OLD, "trash": OLD, "upload": 24 * 3600.0}
+_PREFIXES = {names.OWN_PREFIX + kind + "-": age for kind, age in _AGES.items()}
 _MOST_REMEMBERED = 4096
 
 
@@ -28,14 +30,14 @@ def sweep_once(root: Root, parent: Parent) -> None:
 
 
 def sweep(parent: Parent, now: Optional[float] = None) -> None:
-    """Remove from a directory what the guest left there more than an hour ago and no process holds locked.
+    """Remove from a directory what the guest left there long ago and no process holds locked.
 
     Failing to is no error: it is somebody else's, or the next write here tries again.
     """
     now = time.time() if now is None else now
     found: List[str] = []
     with suppress(OSError), os.scandir(parent.fd) as entries:
-        found += [entry.name for entry in entries if entry.name.startswith(_PREFIXES)]
+        found += [entry.name for entry in entries if entry.name.startswith(tuple(_PREFIXES))]
     for name in found:
         with suppress(OSError, GuestError):
             _sweep_one(parent, name, now)
@@ -44,7 +46,7 @@ def sweep(parent: Parent, now: Optional[float] = None) -> None:
 def _sweep_one(parent: Parent, name: str, now: float) -> None:
     st = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
     # the ctime: what was set aside by a rename has an old mtime, and is in use all the same
-    if now - st.st_ctime < OLD:
+    if now - st.st_ctime < next(age for prefix, age in _PREFIXES.items() if name.startswith(prefix)):
         return
     if not stat.S_ISREG(st.st_mode) and not stat.S_ISDIR(st.st_mode):
         os.unlink(name, dir_fd=parent.fd)

@@ -55,12 +55,14 @@ class Target:
             raise GuestError("exists", self.path, "something is here already")
         check_regular(self.place.st, self.path)
         if not os.access(self.place.name, os.W_OK, dir_fd=self.parent.fd):
+            if os.fstatvfs(self.parent.fd).f_flag & os.ST_RDONLY:
+                raise GuestError("read_only", self.path, "the file system is read-only")
             raise GuestError("permission_denied", self.path, "the file is write-protected")
 
     def draft(self) -> Draft:
         """Begin new content. Only its owner can read what is to replace a file, until it is dressed like it."""
         self._begun_on = self.place.st
-        return Draft(self.parent, self.path, 0o600 if self.exists else 0o666)
+        return Draft.create(self.parent, self.path, 0o600 if self.exists else 0o666)
 
     def dress(self, draft: Draft) -> None:
         """Give the draft the owner, mode and so on that the file has, or a new file is to have."""

@@ -18,21 +18,22 @@ _WIDE = (
 )
 
 
-def text_blocks(fd: int, check: Callable[[], None]) -> Optional[Iterator[bytes]]:
-    """Return the text of an open file from its start, None for a binary one. ``check`` is called for each chunk.
+def text_blocks(content: Iterator[bytes]) -> Optional[Iterator[bytes]]:
+    """Return the text of a file, given its content from the start in pieces of any size but the first, which is at
+    least 8 KiB unless the file is smaller; None for a binary one.
 
     Every block but the last ends with a line feed, which is the only ending of lines. UTF-16 and UTF-32 are known by
-    their byte order mark, and no mark is part of the text. Invalid bytes are left as they are. Both this call and
-    the iterator raise OSError and what ``check`` raises.
+    their byte order mark, and no mark is part of the text. Invalid bytes are left as they are.
     """
-    chunks = _as_utf8(_chunks(fd, check))
+    chunks = _as_utf8(content)
     first = next(chunks, b"")
     if b"\0" in first[:_SNIFFED]:
         return None
     return _whole_lines(itertools.chain([first], chunks))
 
 
-def _chunks(fd: int, check: Callable[[], None]) -> Iterator[bytes]:
+def file_chunks(fd: int, check: Callable[[], None]) -> Iterator[bytes]:
+    """Read an open file; ``check`` is called before each chunk. Raises OSError and what ``check`` raises."""
     while True:
         check()
         chunk = os.read(fd, _CHUNK)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Callable, Dict, Iterable, Optional, Union
 
 from . import targets
 from .attributes import with_executable
@@ -31,39 +31,58 @@ def write(
     if_match: Optional[str] = None,
     executable: Optional[bool] = None,
     in_place: bool = False,
-    sha256: Optional[str] = None,
+    sha256: Union[str, Callable[[], str], None] = None,
 ) -> Dict[str, Any]:
     """Write ``body`` to a file, through links, making missing parents; on any failure the old content stays.
 
     ``mode`` is overwrite, create (raises exists) or append. ``if_match``: only onto that version. ``executable``
     sets or clears x. ``in_place`` keeps the inode and its hard links; it is not atomic once it writes.
-    ``sha256`` is what the sender says that ``body`` hashes to.
+    ``sha256`` is what the sender says that ``body`` hashes to, or tells it when the body is through.
 
     Answers ``info`` (``describe``, with the sha256 of the new content), ``created``, ``previous`` (the sha256
     that was there, where ``if_match`` made it known) and ``unlinked`` (hard links that keep the old content).
     """
-    if mode not in _MODES:
-        raise GuestError("invalid_argument", path, "mode is one of %s" % ", ".join(_MODES))
+    check_mode(mode, path)
     with os_errors(path), targets.locate(root, path, if_match) as place, Parent(place) as parent:
         target = Target(place, parent, path, executable, create=mode == "create")
         sweep_once(root, parent)
         with target.draft() as draft:
             draft.fill(body, job)
-            draft.verify(sha256)
-            spooled = in_place or mode == "append"
-            if not spooled:
-                target.dress(draft)
-                draft.flush()  # here rather than under the lock, which is then held for an instant
-            with locked((parent,), job):
-                previous = target.look_again(if_match, job)
-                if not spooled:
-                    answer = _publish(target, draft, previous)
-                elif in_place and target.exists:
-                    answer = _write_over(target, draft, mode == "append", executable, previous, job)
-                else:
-                    answer = _write_whole(target, draft, mode == "append", previous, job)
-            parent.flush()
-            return answer
+            draft.verify(sha256() if callable(sha256) else sha256)
+            return settle(target, draft, job, mode=mode, if_match=if_match, executable=executable, in_place=in_place)
+
+
+def check_mode(mode: str, path: str) -> None:
+    """Raise invalid_argument for what is no way to write."""
+    if mode not in _MODES:
+        raise GuestError("invalid_argument", path, "mode is one of %s" % ", ".join(_MODES))
+
+
+def settle(
+    target: Target,
+    draft: Draft,
+    job: Job,
+    *,
+    mode: str,
+    if_match: Optional[str],
+    executable: Optional[bool],
+    in_place: bool,
+) -> Dict[str, Any]:
+    """Put a draft that is complete where it belongs; arguments and answer are those of ``write``."""
+    spooled = in_place or mode == "append"
+    if not spooled:
+        target.dress(draft)
+        draft.flush()  # here rather than under the lock, which is then held for an instant
+    with locked((target.parent,), job):
+        previous = target.look_again(if_match, job)
+        if not spooled:
+            answer = _publish(target, draft, previous)
+        elif in_place and target.exists:
+            answer = _write_over(target, draft, mode == "append", executable, previous, job)
+        else:
+            answer = _write_whole(target, draft, mode == "append", previous, job)
+    target.parent.flush()
+    return answer
 
 
 def _write_whole(target: Target, addition: Draft, append: bool, previous: Optional[str], job: Job) -> Dict[str, Any]:

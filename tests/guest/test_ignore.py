@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from devbox_mcp.guest import ignore
+from devbox_mcp.guest import gitignore
 from devbox_mcp.guest.beneath import Root
-from devbox_mcp.guest.ignore import parse_rules, visible
+from devbox_mcp.guest.gitignore import parse_rules
+from devbox_mcp.guest.ignore import visible
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.policy import Policy
 
@@ -246,7 +247,7 @@ def test_rules_that_are_denied_are_not_opened(tmp_path):
 
 
 def test_of_a_file_of_rules_that_is_too_large_whole_lines_count(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(ignore, "_LARGEST", 8)
+    monkeypatch.setattr(gitignore, "LARGEST", 8)
     put(tmp_path, {".gitignore": "a\nb\nccccc\n", "a": "", "b": "", "c": "", "ccccc": "", "ccc": ""})
     assert seen(root) == [".gitignore", "c", "ccc", "ccccc"]
 

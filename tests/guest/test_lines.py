@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devbox_mcp.guest import lines
-from devbox_mcp.guest.beneath import Root, WouldBlock
-from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.beneath import Root
+from devbox_mcp.guest.errors import GuestError, WouldBlock
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.lines import LineReader
 

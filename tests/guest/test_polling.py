@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devbox_mcp.guest.polling import Snapshot, Stamp, compare
+from devbox_mcp.guest.snapshots import Snapshot, Stamp, compare
 
 
 def directory(inode: int) -> Stamp:
-    return Stamp("directory", 1, inode, 0o40755, 0, 0)
+    return Stamp("directory", str(inode), "40755", "")
 
 
 def file(inode: int, size: int = 0) -> Stamp:
-    return Stamp("file", 1, inode, size, 7, 7)
+    return Stamp("file", str(inode), str(size), "7")
 
 
 def told(old: Snapshot, new: Snapshot) -> list[tuple[str, ...]]:

@@ -211,7 +211,7 @@ def test_a_file_comes_in_whole_lines(tmp_path_factory, content, chunk, longest):
         patch.setattr(textfile, "LONGEST_LINE", longest)
         fd = os.open(str(file), os.O_RDONLY)
         try:
-            blocks = list(textfile.text_blocks(fd, lambda: None))
+            blocks = list(textfile.text_blocks(textfile.file_chunks(fd, lambda: None)))
         finally:
             os.close(fd)
     *ended, last = [line[:longest] for line in content.split(b"\n")]

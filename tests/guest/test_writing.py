@@ -495,7 +495,9 @@ class TestRefusals:
         refused("not_directory", root, "f/below", b"")
         assert leftovers() == []
 
-    @pytest.mark.parametrize("path", ["a/../b", "/etc/passwd", "", "a//b", "./a", "a\0b", own_name("part"), "n" * 256])
+    @pytest.mark.parametrize(
+        "path", ["a/../b", "/etc/passwd", "", "a//b", "./a", "a\0b", ".devbox-mcp-part-0123456789abcdef", "n" * 256]
+    )
     def test_paths_that_are_none(self, root, tmp_path, path):
         refused("invalid_argument", root, path, b"")
         assert list(tmp_path.iterdir()) == []

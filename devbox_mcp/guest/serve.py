@@ -1,0 +1,169 @@
+"""The program in the container: frames come by stdin, go by stdout, until nobody is there any more.
+
+One thread reads. What the kernel's caches answer it answers itself; the rest is work for other threads. It ends, and
+leaves no temporary and no process behind, with the end of its stdin, when stdout is broken, and when nothing was heard
+for too long: a connection that is cut somewhere on the way ends neither pipe.
+"""
+
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Callable, Dict, Optional
+
+from . import frames
+from .beneath import Root
+from .bootstrap import program
+from .calls import Call, Output
+from .errors import GuestError, os_errors
+from .frames import Decoder, Frame, FrameError
+from .operations import OPERATIONS, Answer, Files, describe_process, error_fields
+from .policy import Policy
+from .pool import Pool
+from .worker import Loader
+
+_READ = 256 << 10
+_WORKERS, _WAITERS = 8, 256
+_PATIENCE = 10.0  # seconds for work to stop and clean up behind itself
+_SILENCE = 75.0  # seconds, unless the server says how often it will be heard
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def main(blob: bytes) -> None:
+    """Serve the root that the first frame names."""
+    # stdout is for frames alone: whatever else would print there goes nowhere
+    out = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+    for number in _SIGNALS:
+        signal.signal(number, _end)
+    sys.setswitchinterval(0.001)  # the thread that reads must not wait long for one that computes
+    server = Server(0, out, lambda: (program(blob, "child"), blob))
+    with suppress(SystemExit):
+        server.run()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    server.close()
+    os._exit(0)  # with whatever thread still hangs in a system call
+
+
+def _end(*_: Any) -> None:
+    sys.exit()
+
+
+class Server:
+    """One session, from its first frame to its last."""
+
+    def __init__(self, source: int, sink: int, loader: Loader) -> None:
+        self._source = source
+        self._output = Output(sink)
+        self._loader = loader
+        self._silence = _SILENCE
+        self._heard = time.monotonic()
+        self._workers = Pool(_WORKERS, "work")
+        self._waiters = Pool(_WAITERS, "wait")
+        self._calls: Dict[int, Call] = {}
+        self._files: Optional[Files] = None
+
+    def run(self) -> None:
+        """Serve until the end."""
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+        decoder = Decoder()
+        while not self._output.broken:
+            try:
+                data = os.read(self._source, _READ)
+            except OSError:
+                return
+            if not data:
+                return
+            self._heard = time.monotonic()
+            try:
+                for frame in decoder.feed(data):
+                    self._take(frame)
+            except FrameError:
+                return
+            self._output.flush()
+
+    def close(self) -> None:
+        """Stop everything, and wait until it is cleaned up. Of what is stopped here nothing is told: nobody asked."""
+        self._output.broken = True
+        for call in list(self._calls.values()):
+            call.cancel()
+        if self._files is not None:
+            self._files.close()
+        self._workers.close(_PATIENCE)
+        self._waiters.close(_PATIENCE)
+
+    def _listen(self) -> None:
+        """End the process when nothing was heard for too long, whatever the reading thread hangs in."""
+        while time.monotonic() - self._heard < self._silence:
+            time.sleep(min(2.0, self._silence / 10))
+        self.close()
+        os._exit(1)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == frames.REQUEST:
+            self._begin(frame)
+        elif frame.kind == frames.PING:
+            self._output.send_later(frames.PONG, frame.id)
+        elif frame.kind == frames.HELLO and self._files is None:
+            self._hello(frame.meta)
+        elif frame.kind == frames.BYE:
+            # the reading side ends first, then this one: so the last frame is never lost
+            self._output.send_later(frames.BYE)
+        else:
+            call = self._calls.get(frame.id)
+            if call is not None:  # else it is through already
+                call.take(frame)
+
+    def _hello(self, wanted: Dict[str, Any]) -> None:
+        try:
+            root = _open_root(wanted)
+        except GuestError as error:
+            self._output.send_later(frames.ERROR, 0, error_fields(error))
+            return
+        self._silence = wanted["silence"]
+        self._files = Files(root, self._loader)
+        about = describe_process(root)
+        about.update(version=frames.VERSION, python=platform.python_version())
+        self._output.send_later(frames.HELLO, 0, about)
+
+    def _begin(self, frame: Frame) -> None:
+        name = frame.meta["op"]
+        operation = OPERATIONS.get(name)
+        files = self._files
+        if operation is None or files is None or frame.id in self._calls:
+            raise FrameError("a request that cannot be")
+        if operation.now is not None and self._answered(frame, operation.now, files):
+            return
+        files.prepare(name)
+        call = Call(frame, operation, files, self._output, self._calls, self._waiters.run)
+        self._calls[frame.id] = call
+        (self._waiters if call.waits else self._workers).run(call.run)
+
+    def _answered(self, frame: Frame, now: Callable[[Files, Dict[str, Any]], Answer], files: Files) -> bool:
+        """Answer at once if that can be done."""
+        try:
+            answer = now(files, frame.meta["args"])
+        except GuestError as error:
+            self._output.send_later(frames.ERROR, frame.id, error_fields(error))
+        except Exception:  # noqa: BLE001  WouldBlock, or a fault, which where it does not stop the others is met again
+            return False
+        else:
+            self._output.send_later(frames.ANSWER, frame.id, {"value": answer.value}, answer.data)
+        return True
+
+
+def _open_root(wanted: Dict[str, Any]) -> Root:
+    with os_errors("."):
+        directory = os.getcwd() if wanted["root"] is None else wanted["root"]
+    root = Root(directory, Policy(wanted["deny"], wanted["read_only"]), wanted["openat2"])
+    effective = os.access in os.supports_effective_ids
+    if not os.access(".", os.R_OK | os.X_OK, dir_fd=root.fd, effective_ids=effective):
+        root.close()
+        raise GuestError("permission_denied", ".", "the root cannot be read by user %d" % os.geteuid())
+    return root
