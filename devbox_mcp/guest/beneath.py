@@ -6,19 +6,16 @@ or the kernel lacks it, a walk opens component by component, never following a l
 link's target is judged and every resolved path meets the policy.
 """
 
-import ctypes
 import errno
 import functools
 import os
 import stat
-import struct
-import sys
 from contextlib import suppress
 from types import TracebackType
 from typing import Callable, List, Optional, Sequence, Set, Tuple, Type, final
 
-from . import names
-from .errors import GuestError, from_os_error, os_errors
+from . import names, openat2
+from .errors import GuestError, WouldBlock, from_os_error, os_errors
 from .policy import Policy
 
 MOST_LINKS = 40  # as the kernel's own MAXSYMLINKS
@@ -27,59 +24,6 @@ DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC
 #: A handle to pass through needs no read permission on Linux; macOS has no such handle.
 _PASS = getattr(os, "O_PATH", os.O_RDONLY) | DIRECTORY
 _PASS_NOFOLLOW = _PASS | os.O_NOFOLLOW
-
-_SYS_OPENAT2 = 437  # the same on every architecture
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_CACHED = 0x02, 0x04, 0x08, 0x20
-
-
-class WouldBlock(Exception):
-    """The kernel's caches cannot answer at once; ask again where blocking is allowed."""
-
-
-class _Openat2:
-    """The openat2 system call, which ``os`` lacks."""
-
-    def __init__(self) -> None:
-        self._call = ctypes.CDLL(None, use_errno=True).syscall
-        self._how = {
-            resolve: struct.pack("QQQ", _PASS, 0, resolve)
-            for resolve in (self._resolve(cached=False), self._resolve(cached=True))
-        }
-
-    @staticmethod
-    def _resolve(cached: bool) -> int:
-        resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-        return resolve | _RESOLVE_CACHED if cached else resolve
-
-    def directory(self, fd: int, path: bytes, cached: bool = False) -> int:
-        """Open a directory beneath ``fd`` with no link on the way. Raises OSError, WouldBlock when cached."""
-        how = self._how[self._resolve(cached)]
-        for _ in range(100):
-            opened: int = self._call(_SYS_OPENAT2, fd, path, how, ctypes.c_size_t(len(how)))
-            if opened >= 0:
-                return opened
-            code = ctypes.get_errno()
-            # EAGAIN: something was renamed meanwhile, or with RESOLVE_CACHED a disk would have to be asked
-            if code == errno.EAGAIN and cached:
-                raise WouldBlock
-            if code not in (errno.EAGAIN, errno.EINTR):
-                raise OSError(code, os.strerror(code))
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-
-def _probe_openat2() -> Optional[_Openat2]:
-    """Return openat2 where kernel and seccomp allow it."""
-    if not sys.platform.startswith("linux"):
-        return None
-    call = _Openat2()
-    root = os.open("/", _PASS)
-    try:
-        os.close(call.directory(root, b"."))
-    except OSError:
-        return None
-    finally:
-        os.close(root)
-    return call
 
 
 @final
@@ -200,7 +144,7 @@ class Root:
             self.fd = os.open(self.path, _PASS) if handle is None else handle
         self.policy = policy or Policy()
         self._identity = _identity(os.fstat(self.fd))
-        self._openat2 = _probe_openat2() if use_openat2 else None
+        self._openat2 = openat2.probe() if use_openat2 else None
         #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
         self.swept: Set[Tuple[int, int]] = set()
 

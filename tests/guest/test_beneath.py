@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from devbox_mcp.guest.beneath import MOST_LINKS, WouldBlock
-from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.beneath import MOST_LINKS
+from devbox_mcp.guest.errors import GuestError, WouldBlock
 from devbox_mcp.guest.names import OWN_PREFIX
 from devbox_mcp.guest.policy import Policy
 from tests.guest.resolving import answer, answers, roots
