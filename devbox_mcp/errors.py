@@ -51,7 +51,9 @@ class DevboxError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.op} {printable(self.path)}: {self.detail} [{self.code}]"
-        return f"{text}; {self.hint}" if self.hint else text
+        text = f"{text}; {self.hint}" if self.hint else text
+        # a detail may name a path, and undecodable bytes cannot be sent to anybody
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def printable(text: str) -> str:

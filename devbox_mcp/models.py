@@ -29,7 +29,8 @@ class Capability(Enum):
 class FileInfo:
     """One entry. ``size`` in bytes, ``mode`` the permission bits, ``modified`` seconds since the epoch, ``links``
     the number of hard links, ``target`` a symbolic link's text, ``sha256`` in hex where it is known. ``revision``
-    is a token that changes with the file's times and identity: good for caches, never for if_match."""
+    is a token that changes with the file's times and identity: good for caches, never for if_match. What is before
+    its first dash tells the identity alone, which stays when the entry is renamed."""
 
     path: SandboxPath
     type: FileType
