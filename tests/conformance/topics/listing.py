@@ -150,6 +150,20 @@ class TestList(Topic):
         assert page.unreadable == [at("closed"), at("d/closed")]
         assert linked.unreadable == [at("l/closed")]
 
+    async def test_no_mode_closes_a_directory_to_root(self, box: Box) -> None:
+        await box.backend.write(at("d/closed/f"), b"x")
+        if box.look("d/closed/f").uid != 0:
+            pytest.skip("the backend is not root")
+        box.inside.give("d/closed", mode=0)
+        page = await box.backend.list(at("."), depth=3)
+        assert [entry.path.text for entry in page.entries] == ["d", "d/closed", "d/closed/f"]
+        assert page.unreadable == []
+        assert await box.names("d/closed") == ["d/closed/f"]
+        with box.refuses(NotFound):
+            await box.backend.stat(at("d/closed/gone/f"))
+        await box.backend.copy(at("d"), at("e"))
+        assert await box.read("e/closed/f") == b"x"
+
 
 class TestNamesOnly(Topic):
     """``names`` tells what ``list`` tells, and no more."""

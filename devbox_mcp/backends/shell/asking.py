@@ -1,0 +1,114 @@
+"""Asking the shells: which one, what if it is lost, and what if the caller gives up meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, TypeVar
+
+import anyio
+
+from devbox_mcp.backends.shell.failures import lost
+from devbox_mcp.backends.shell.places import Way
+from devbox_mcp.backends.shell.pool import Pool
+from devbox_mcp.backends.shell.records import Malformed
+from devbox_mcp.backends.shell.session import Answer, Lost, Records, Session
+from devbox_mcp.errors import DevboxError, from_code
+from devbox_mcp.guest.errors import GuestError
+
+T = TypeVar("T")
+
+#: Seconds that a call which was given up waits for the shell to be done with it, before that is cut off.
+_LAST_WORDS = 30.0
+#: Seconds after which a shell is asked whether it is there before it is told to change something.
+_FRESH = 2.0
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work whole even if the caller gives up: what is half done nobody would clear away. The cancellation
+    arrives when it is done."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task], timeout=_LAST_WORDS)
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            task.exception()  # seen
+        raise
+
+
+@contextmanager
+def told_as(op: str, path: str, *, changes: bool) -> Iterator[None]:
+    """Name errors in the block after the whole operation, the guest's and a lost shell's too."""
+    try:
+        yield
+    except GuestError as error:
+        raise from_code(error.code, op, error.path, error.detail, error.hint, error.data) from error
+    except (Lost, Malformed) as error:
+        raise lost(op, path, changes=changes) from error
+    except DevboxError as error:
+        error.op = op
+        raise
+
+
+class Asker:
+    """Asks whichever shell is free."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def ask(
+        self,
+        operation: str,
+        arguments: Sequence[str] = (),
+        body: bytes | memoryview = b"",
+        *,
+        paths: Sequence[str] = (".",),
+        changes: bool = False,
+        slow: bool = False,
+        records: tuple[Records, list[object]] | None = None,
+        at: Callable[[Session], None] | None = None,
+    ) -> Answer:
+        """Ask one question. What is ``slow`` may be silent for long; what ``changes`` nothing is asked again where
+        the shell was lost. ``at`` is told which shell it was."""
+        tries = 1 if changes else 2
+        while True:
+            tries -= 1
+            try:
+                async with self._pool.session() as session:
+                    if changes and monotonic() - session.used > _FRESH and not await _is_there(session):
+                        tries += 1
+                        continue
+                    answer = await session.ask(operation, arguments, body, paths=paths, slow=slow, records=records)
+                    if at is not None:
+                        at(session)
+                    return answer
+            except Lost:
+                if tries <= 0:
+                    raise
+                if records is not None:
+                    records[1].clear()
+
+    async def follow(self, ways: Sequence[Way], ask: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Ask until no link is on the ways any more. ``ask`` uses the text that they have then."""
+        while True:
+            answer = await ask()
+            if answer.status != "link":
+                return answer
+            number = answer.number(0)
+            if not 1 <= number <= len(ways):
+                raise Malformed(f"a link on path {number}")
+            await ways[number - 1].follow(answer, self.ask)
+
+
+async def _is_there(session: Session) -> bool:
+    try:
+        await session.ask("nop")
+    except Lost:
+        return False
+    return True

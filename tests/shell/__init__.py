@@ -1,0 +1,1 @@
+"""The shell dialect beyond the conformance suite."""
