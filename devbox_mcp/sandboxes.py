@@ -1,18 +1,16 @@
-"""From what an operator writes to open sandboxes; the only room that names concrete backends."""
+"""From what an operator writes to open sandboxes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from devbox_mcp import paths
 from devbox_mcp.audit import AuditLog, JsonLinesAudit, NoAudit
 from devbox_mcp.backends.base import Backend
-from devbox_mcp.backends.local import LocalBackend
-from devbox_mcp.errors import EscapesRoot, InvalidArgument, NotFound
-from devbox_mcp.guest.policy import Policy
+from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound
+from devbox_mcp.kinds import KINDS
 from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
@@ -32,67 +30,40 @@ class DevboxSpec:
     target: str
 
 
-def _open_local(target: str, settings: Settings) -> Backend:
-    directory = _resolved(target)
-    if not settings.force and directory in (Path("/"), _home()):
-        raise ValueError(
-            f"{directory} is {'the whole file system' if directory == Path('/') else 'your home directory'}; "
-            "name a project directory in it, or pass --force if you mean it"
-        )
-    if not directory.exists():
-        raise ValueError(f"there is no directory {directory}")
-    if not directory.is_dir():
-        raise ValueError(f"{directory} is a file, not a directory")
-    return LocalBackend(str(directory), policy=Policy(settings.deny, settings.read_only))
-
-
-def _resolved(target: str) -> Path:
-    try:
-        return Path(target).expanduser().resolve()
-    except RuntimeError:
-        raise ValueError(f"{target!r} names a home directory that is not known; write the full path") from None
-
-
-def _home() -> Path | None:
-    """Return the user's home, None where the environment does not tell."""
-    try:
-        return Path.home().resolve()
-    except RuntimeError:
-        return None
-
-
-def open_directory(directory: str) -> Backend:
-    """Open a directory of the server's own machine, for what is saved there. Raises DevboxError."""
-    return LocalBackend(directory)
-
-
-#: Kinds of devboxes by URL scheme.
-KINDS: dict[str, Callable[[str, Settings], Backend]] = {"local": _open_local}
-
-
 def parse_specs(texts: Sequence[str]) -> list[DevboxSpec]:
-    """Parse DEVBOX arguments: a directory, ``URL`` or ``NAME=URL``. Raises ValueError with what to write."""
+    """Parse DEVBOX arguments: a directory, a URL of one of the KINDS, or ``NAME=`` and one of these.
+
+    Raises ValueError with what to write."""
     specs: list[DevboxSpec] = []
     for text in texts:
-        named = _NAMED.fullmatch(text)
-        given, url = (named["name"], named["url"]) if named is not None else (None, text)
+        given, url = _split_name(text)
         if given is not None and not _NAME.fullmatch(given):
             raise ValueError(f"{given!r} is no name for a devbox; use letters, digits, '.', '_' and '-'")
         match = _URL.fullmatch(url)
         kind, target = (match["scheme"], match["rest"]) if match is not None else ("local", url)
         if kind not in KINDS:
-            raise ValueError(f"{text!r}: unknown kind of devbox {kind!r}; write a directory or NAME=local:DIR")
+            shapes = ", ".join(known.shape for known in KINDS.values())
+            raise ValueError(f"{text!r}: unknown kind of devbox {kind!r}; write a directory or one of {shapes}")
         if not target:
-            raise ValueError(f"{text!r} names no directory; write {given or 'NAME'}=local:DIR")
+            raise ValueError(f"{text!r} says nothing behind {kind}:; write {given or 'NAME'}={KINDS[kind].shape}")
         taken = {spec.name for spec in specs}
         if given in taken:
             raise ValueError(f"two devboxes are called {given!r}; give each its own NAME=URL")
-        specs.append(DevboxSpec(given or _default_name(target, taken), kind, target))
+        specs.append(DevboxSpec(given or _default_name(kind, target, taken), kind, target))
     return specs
 
 
-def _default_name(target: str, taken: set[str]) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", _resolved(target).name).strip("-")[:60] or "root"
+def _split_name(text: str) -> tuple[str | None, str]:
+    """Return the name that was given, if one was, and the URL or directory."""
+    url = _URL.fullmatch(text)
+    named = _NAMED.fullmatch(text)
+    if named is None or (url is not None and url["scheme"] in KINDS):
+        return None, text
+    return named["name"], named["url"]
+
+
+def _default_name(kind: str, target: str, taken: set[str]) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", KINDS[kind].default_name(target)).strip("-")[:60] or "root"
     if name not in taken:
         return name
     return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
@@ -103,6 +74,18 @@ def _open_audit(path: str | None) -> AuditLog:
         return NoAudit() if path is None else JsonLinesAudit(path)
     except OSError as error:
         raise ValueError(f"cannot write the audit log {path}: {error.strerror}") from None
+
+
+async def _open(spec: DevboxSpec, settings: Settings, audit: AuditLog) -> Sandbox:
+    try:
+        opened = await KINDS[spec.kind].open(spec.target, settings)
+    except DevboxError as error:
+        error.path = spec.name  # of several devboxes, this one
+        raise
+    backend: Backend = FileSizeLayer(opened, settings.max_file_size)
+    if settings.read_only:
+        backend = ReadOnlyLayer(backend)
+    return Sandbox(spec.name, backend, await backend.root(), settings.limits, audit)
 
 
 class Sandboxes:
@@ -120,12 +103,15 @@ class Sandboxes:
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
         audit = _open_audit(settings.audit_log)
-        opened = []
-        for spec in specs:
-            backend: Backend = FileSizeLayer(KINDS[spec.kind](spec.target, settings), settings.max_file_size)
-            if settings.read_only:
-                backend = ReadOnlyLayer(backend)
-            opened.append(Sandbox(spec.name, backend, await backend.root(), settings.limits, audit))
+        opened: list[Sandbox] = []
+        try:
+            for spec in specs:
+                opened.append(await _open(spec, settings, audit))
+        except BaseException:
+            for sandbox in opened:
+                await sandbox.aclose()
+            audit.close()
+            raise
         return cls(opened, audit)
 
     def __iter__(self) -> Iterator[Sandbox]:
@@ -158,7 +144,8 @@ class Sandboxes:
             return sandbox, await sandbox.parse(path, op)
         if not paths.is_absolute(path) or len(self._by_name) == 1:
             return self.default, await self.default.parse(path, op)
-        for sandbox in self:
+        # those whose root begins the path come first: only of the others must it be asked, perhaps over a network
+        for sandbox in sorted(self, key=lambda sandbox: paths.beneath(path, sandbox.root) is None):
             found = await sandbox.contains(path)
             if found is not None:
                 return sandbox, found

@@ -27,10 +27,11 @@ TOOLSETS = {
     "write": "write_file, edit_file, make_dir, delete, move, copy",
     "search": "find_files, search_text",
     "transfer": "upload_batch, download_zip",
+    "local": "upload_file, download_file",
     "watch": "watch",
     "permissions": "chmod",
 }
-DEFAULT_TOOLSETS = ("read", "write", "search", "transfer", "watch")
+DEFAULT_TOOLSETS = ("read", "write", "search", "transfer", "local", "watch")
 
 
 def _split(value: Any) -> Any:
@@ -137,6 +138,13 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().strip():
             raise ValueError("the token is empty")
         return value
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The toolsets that are published. Unless the operator chose them, ``local`` is not where it could do
+        nothing: over HTTP a client's roots do not count, so there has to be an allowed directory."""
+        idle = self.http is not None and not self.allow_local and "toolsets" not in self.model_fields_set
+        return tuple(name for name in self.toolsets if name != "local" or not idle)
 
     @property
     def limits(self) -> Limits:

@@ -108,9 +108,9 @@ def client(home: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
         (["project", "--allow-local", "missing"], "bad setting allow_local: there is no directory {home}/missing"),
         (["project", "--audit-log", "missing/log"], "cannot write the audit log missing/log: No such file"),
         (["a=project", "a=project"], "two devboxes are called 'a'; give each its own NAME=URL"),
-        (["ssh:host"], "unknown kind of devbox 'ssh'; write a directory or NAME=local:DIR"),
+        (["ssh:host"], "unknown kind of devbox 'ssh'; write a directory or one of local:DIR"),
         (["a b=project"], "'a b' is no name for a devbox"),
-        (["a="], "names no directory"),
+        (["a="], "says nothing behind local:"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(home: Path, arguments: list[str], said: str) -> None:

@@ -261,6 +261,21 @@ def test_devboxes_are_named(texts: list[str], specs: list[tuple[str, str]]) -> N
     assert parse_specs(texts) == [DevboxSpec(name, "local", target) for name, target in specs]
 
 
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("k8s://shop/web", DevboxSpec("web", "k8s", "//shop/web")),
+        ("k8s://shop/web/app?root=/a=b", DevboxSpec("web", "k8s", "//shop/web/app?root=/a=b")),
+        ("box=k8s://shop/web?root=/srv", DevboxSpec("box", "k8s", "//shop/web?root=/srv")),
+        ("exec:docker exec -i web?root=/srv", DevboxSpec("web", "exec", "docker exec -i web?root=/srv")),
+        ("exec:?root=/srv", DevboxSpec("exec", "exec", "?root=/srv")),
+        ("box=exec:ssh host", DevboxSpec("box", "exec", "ssh host")),
+    ],
+)
+def test_containers_are_named(text: str, spec: DevboxSpec) -> None:
+    assert parse_specs([text]) == [spec]
+
+
 def test_the_working_directory_gives_its_name(tmp_path: Path) -> None:
     assert parse_specs(["."]) == [DevboxSpec(tmp_path.name, "local", ".")]
 
@@ -270,14 +285,21 @@ def test_the_working_directory_gives_its_name(tmp_path: Path) -> None:
     [
         (["a=/x", "a=/y"], "two devboxes are called 'a'"),
         (["/x/a", "a=/y"], "two devboxes are called 'a'"),
-        (["ssh:host"], "unknown kind of devbox 'ssh'; write a directory or NAME=local:DIR"),
+        (
+            ["ssh:host"],
+            "unknown kind of devbox 'ssh'; write a directory or one of local:DIR, exec:",
+        ),
         (["a=kubernetes:pod"], "unknown kind of devbox 'kubernetes'"),
-        (["a="], "names no directory; write a=local:DIR"),
-        (["local:"], "names no directory; write NAME=local:DIR"),
+        (["a="], "says nothing behind local:; write a=local:DIR"),
+        (["local:"], "says nothing behind local:; write NAME=local:DIR"),
         (["=/x"], "is no name for a devbox"),
         (["a b=/x"], "is no name for a devbox"),
         (["ü=/x"], "is no name for a devbox"),
         (["n" * 64 + "=/x"], "is no name for a devbox"),
+        (["k8s://shop"], "the pod is missing; write k8s://NAMESPACE/POD"),
+        (["k8s:shop/web"], "the namespace is missing"),
+        (["exec:sh 'x"], "is no command: No closing quotation"),
+        (["exec:sh?root=srv"], "is not absolute; write ?root=/some/path"),
     ],
 )
 def test_what_names_no_devbox_is_refused(texts: list[str], said: str) -> None:

@@ -14,16 +14,18 @@ from typing import Any, TypeVar
 
 import anyio
 
+from devbox_mcp.backends import answers
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.backends.threads import Threads
-from devbox_mcp.errors import DevboxError, Unavailable, from_code
+from devbox_mcp.errors import Unavailable
 from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
 from devbox_mcp.guest.archive import Zip
-from devbox_mcp.guest.beneath import Root, WouldBlock
-from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.beneath import Root
+from devbox_mcp.guest.errors import GuestError, WouldBlock
 from devbox_mcp.guest.info import CHUNK
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.lines import LineReader
+from devbox_mcp.guest.listed import NameLister
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.guest.watch import Watcher
 from devbox_mcp.guest.worker import Worker
@@ -33,12 +35,10 @@ from devbox_mcp.models import (
     BatchOutcome,
     Capability,
     Content,
-    Event,
     Events,
     FileInfo,
     Found,
     Lines,
-    Match,
     Matches,
     Names,
     Page,
@@ -65,6 +65,7 @@ class LocalBackend(Backend):
         with _guest_errors("open"):
             self._root = Root(directory, policy, use_openat2)
         self._lines = LineReader(self._root)
+        self._names = NameLister(self._root)
         self._worker = Worker(self._root)
         self._watcher = Watcher(self._root)
         self._workers = Threads(_WORKERS, "devbox-work")
@@ -83,14 +84,14 @@ class LocalBackend(Backend):
         if not sha256:
             try:
                 with _guest_errors("stat"):
-                    return _info(reading.stat_now(self._root, path.text))
+                    return answers.info(reading.stat_now(self._root, path.text))
             except WouldBlock:
                 pass
         job = Job()
         found = await self._run(
             "stat", path.text, job, lambda: reading.stat(self._root, path.text, job, follow, sha256)
         )
-        return _info(found)
+        return answers.info(found)
 
     async def list(
         self,
@@ -109,11 +110,7 @@ class LocalBackend(Backend):
             return listing.list_directory(self._root, path.text, job, depth, glob, limit, resume, details)
 
         found = await self._run("list", path.text, job, work)
-        return Page(
-            [_info(entry) for entry in found["entries"]],
-            None if found["after"] is None else SandboxPath(found["after"]),
-            [SandboxPath(text) for text in found["unreadable"]],
-        )
+        return answers.page(found)
 
     async def names(
         self,
@@ -124,15 +121,18 @@ class LocalBackend(Backend):
         limit: int = 1000,
         after: str | None = None,
     ) -> Names:
+        self._check_open("list", path.text)
         job = Job()
 
         def work() -> dict[str, Any]:
-            return listing.list_names(self._root, path.text, job, depth, glob, limit, after)
+            return self._names.list(path.text, job, depth, glob, limit, after)
 
-        found = await self._run("list", path.text, job, work)
-        return Names(
-            found["names"], found["targets"], found["after"], [SandboxPath(one) for one in found["unreadable"]]
-        )
+        try:
+            with _guest_errors("list"):
+                found = self._names.list_now(path.text, depth, glob, limit, after)
+        except WouldBlock:
+            found = await self._run("list", path.text, job, work)
+        return answers.names(found)
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         job = Job()
@@ -158,8 +158,8 @@ class LocalBackend(Backend):
 
         if len(first) < CHUNK:
             reader.close()
-            return Content(_info(reader.info), reader.offset, _once(first))
-        return Content(_info(reader.info), reader.offset, chunks())
+            return Content(answers.info(reader.info), reader.offset, _once(first))
+        return Content(answers.info(reader.info), reader.offset, chunks())
 
     async def write(
         self,
@@ -181,8 +181,8 @@ class LocalBackend(Backend):
             )  # fmt: skip
 
         if body is None:
-            return _written(await self._run("write", path.text, job, work))
-        return _written(await self._run("write", path.text, job, work, threads=self._waiters, body=body))
+            return answers.written(await self._run("write", path.text, job, work))
+        return answers.written(await self._run("write", path.text, job, work, threads=self._waiters, body=body))
 
     async def mkdir(self, path: SandboxPath) -> bool:
         return await self._run("mkdir", path.text, Job(), lambda: tree.mkdir(self._root, path.text))
@@ -203,7 +203,7 @@ class LocalBackend(Backend):
         def work() -> dict[str, Any]:
             return tree.move(self._root, source.text, destination.text, job, overwrite=overwrite, if_match=if_match)
 
-        return _info(await self._run("move", source.text, job, work))
+        return answers.info(await self._run("move", source.text, job, work))
 
     async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
         job = Job()
@@ -211,7 +211,7 @@ class LocalBackend(Backend):
         def work() -> dict[str, Any]:
             return copying.copy(self._root, source.text, destination.text, job, overwrite=overwrite)
 
-        return _info(await self._run("copy", source.text, job, work))
+        return answers.info(await self._run("copy", source.text, job, work))
 
     async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
         job = Job()
@@ -233,7 +233,7 @@ class LocalBackend(Backend):
                 found = self._lines.read_lines_now(path.text, first=first, count=count, max_bytes=max_bytes)
         except WouldBlock:
             found = await self._run("read", path.text, job, work)
-        return Lines(**{**found, "info": _info(found["info"])})
+        return answers.lines(found, found["data"])
 
     async def find(
         self,
@@ -252,7 +252,7 @@ class LocalBackend(Backend):
             return self._worker.find(path.text, pattern, job, sort=sort, ignored=ignored, limit=limit, after=after)
 
         found = await self._run("find", path.text, job, work)
-        return Found(**{**found, "entries": [_info(entry) for entry in found["entries"]]})
+        return answers.found_entries(found)
 
     async def search(
         self,
@@ -277,8 +277,7 @@ class LocalBackend(Backend):
             )  # fmt: skip
 
         found = await self._run("search", path.text, job, work)
-        matches = [Match(**{**match, "path": SandboxPath(match["path"])}) for match in found["matches"]]
-        return Matches(**{**found, "matches": matches})
+        return answers.matches(found)
 
     async def watch(
         self,
@@ -297,7 +296,7 @@ class LocalBackend(Backend):
             )
 
         found = await self._run("watch", path.text, job, work, threads=self._waiters)
-        return Events([_event(event) for event in found["events"]], found["cursor"], found["resync"], found["more"])
+        return answers.events(found)
 
     async def archive(
         self,
@@ -339,14 +338,7 @@ class LocalBackend(Backend):
             return batch.write_batch(self._root, plain, job, atomic=atomic)
 
         outcomes = await self._run("write", items[0].path.text if items else ".", job, work)
-        return [
-            BatchOutcome(
-                item.path,
-                None if outcome["written"] is None else _written(outcome["written"]),
-                None if outcome["error"] is None else _error("write", outcome["error"]),
-            )
-            for item, outcome in zip(items, outcomes, strict=True)
-        ]
+        return answers.outcomes(items, outcomes)
 
     async def aclose(self) -> None:
         if self._closed:
@@ -381,7 +373,7 @@ class LocalBackend(Backend):
         try:
             result: T = await call.result
         except GuestError as error:
-            raise _error(op, error) from error
+            raise answers.error(op, error) from error
         except asyncio.CancelledError:
             job.cancel()
             if body is not None:
@@ -435,23 +427,4 @@ def _guest_errors(op: str) -> Iterator[None]:
     try:
         yield
     except GuestError as error:
-        raise _error(op, error) from error
-
-
-def _error(op: str, error: GuestError) -> DevboxError:
-    return from_code(error.code, op, error.path, error.detail, error.hint, error.data)
-
-
-def _info(found: dict[str, Any]) -> FileInfo:
-    return FileInfo(**{**found, "path": SandboxPath(found["path"])})
-
-
-def _written(found: dict[str, Any]) -> Written:
-    return Written(**{**found, "info": _info(found["info"])})
-
-
-def _event(found: dict[str, Any]) -> Event:
-    source = found["source"]
-    return Event(
-        found["type"], SandboxPath(found["path"]), found["directory"], None if source is None else SandboxPath(source)
-    )
+        raise answers.error(op, error) from error

@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 if TYPE_CHECKING:
     from devbox_mcp.sandboxes import Sandboxes
+    from devbox_mcp.servers.mcp import stdio
     from devbox_mcp.settings import Settings
 
 _BAD_SETTINGS = 2
@@ -23,8 +24,9 @@ def serve(
     devbox: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A directory, or NAME=URL (NAME=local:DIR). The first is the default one; without any, the "
-            "working directory.",
+            help="A directory, k8s://NAMESPACE/POD/CONTAINER?root=/DIR, or exec:COMMAND?root=/DIR (exec:docker exec -i "
+            "web), each with NAME= before it if you like. The first is the default one; without any, the working "
+            "directory.",
             show_default=False,
         ),
     ] = None,
@@ -34,7 +36,7 @@ def serve(
     read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be changed.")] = False,
     toolsets: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: read, write, search, transfer, watch, permissions (chmod), or all."),
+        typer.Option(help="Comma-separated: read, write, search, transfer, local, watch, permissions (chmod), or all."),
     ] = None,
     deny: Annotated[
         list[str] | None,
@@ -42,7 +44,7 @@ def serve(
     ] = None,
     allow_local: Annotated[
         list[str] | None,
-        typer.Option(help="Directory of this machine where save_to may write. Repeatable."),
+        typer.Option(help="Directory of this machine that save_to, upload_file and download_file may use. Repeatable."),
     ] = None,
     audit_log: Annotated[str | None, typer.Option(help="File to append a JSON line to for every operation.")] = None,
     config: Annotated[
@@ -78,7 +80,9 @@ def serve(
     max_inline_zip: Annotated[
         str | None, typer.Option(help="A zip in a result. [512K]", rich_help_panel=_LIMITS)
     ] = None,
-    max_transfer: Annotated[str | None, typer.Option(help="Content of a zip. [1G]", rich_help_panel=_LIMITS)] = None,
+    max_transfer: Annotated[
+        str | None, typer.Option(help="Content of a zip or of one transfer. [1G]", rich_help_panel=_LIMITS)
+    ] = None,
     max_batch_size: Annotated[
         str | None, typer.Option(help="Content of one upload_batch. [32M]", rich_help_panel=_LIMITS)
     ] = None,
@@ -149,29 +153,35 @@ def _load(options: dict[str, Any], config: Path | None) -> Settings:
 async def _run(settings: Settings) -> None:
     from devbox_mcp.errors import DevboxError
     from devbox_mcp.sandboxes import Sandboxes
+    from devbox_mcp.servers.mcp import stdio
 
+    # before a devbox is opened: what is started for that, a credential plugin or ssh, inherits stdin
+    pipes = None if settings.http is not None else stdio.claim()
     try:
         sandboxes = await Sandboxes.open(settings)
     except DevboxError as error:
-        _refuse(f"cannot open the devbox: {error.detail}")
+        hint = f"; {error.hint}" if error.hint else ""
+        _refuse(f"cannot open the devbox {error.path}: {error.detail}{hint}")
     except (OSError, ValueError) as error:
         _refuse(str(error))
     try:
-        await _serve(sandboxes, settings)
+        await _serve(sandboxes, settings, pipes)
     finally:
         await sandboxes.aclose()
 
 
-async def _serve(sandboxes: Sandboxes, settings: Settings) -> None:
+async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | None) -> None:
     # imported late: the command's help and its errors need none of this
+    from devbox_mcp.cli.memory import keep_freed
     from devbox_mcp.servers.mcp.server import Door
 
+    keep_freed()
     door = Door(sandboxes, settings, over_stdio=settings.http is None)
     try:
         if settings.http is None:
             from devbox_mcp.servers.mcp import stdio
 
-            await _until_told(stdio.serve(door.server))
+            await _until_told(stdio.serve(door.server, pipes))
             return
         from devbox_mcp.servers.mcp import http
 

@@ -1,0 +1,21 @@
+"""How this process treats memory that it has freed."""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT = 48 * 1024 * 1024
+_MAPPED = 32 * 1024 * 1024
+
+
+def keep_freed() -> None:
+    """Let glibc keep up to 48 MiB of what is freed, for the next big message.
+
+    By itself it gives the memory of every message of megabytes back to the kernel, and takes it again page by page,
+    which is half the time of a large read. Another C library keeps its own ways.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED)

@@ -1,0 +1,146 @@
+"""The kinds of devboxes: what a URL of each means and how it is opened. The only room that names concrete backends.
+
+A container is worked on by the guest where it has Python, and through its shell where it has none; which of the two
+is found out once, when it is opened.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from devbox_mcp.backends.base import Backend
+from devbox_mcp.backends.local import LocalBackend
+from devbox_mcp.errors import DevboxError, Unsupported
+from devbox_mcp.guest.policy import Policy
+from devbox_mcp.settings import Settings
+from devbox_mcp.transports.base import ExecTransport
+
+_ROOT = "?root="
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``shape`` is how its URL is written. ``default_name`` is what a devbox is called that was given no name, from
+    what follows the scheme; ``open`` opens it. Both raise ValueError with what to write instead, ``open`` also
+    DevboxError where the devbox cannot be reached."""
+
+    shape: str
+    default_name: Callable[[str], str]
+    open: Callable[[str, Settings], Awaitable[Backend]]
+
+
+def open_directory(directory: str) -> Backend:
+    """Open a directory of the server's own machine, for what is saved there. Raises DevboxError."""
+    return LocalBackend(directory)
+
+
+async def _open_local(target: str, settings: Settings) -> Backend:
+    directory = _resolved(target)
+    if not settings.force and directory in (Path("/"), _home()):
+        raise ValueError(
+            f"{directory} is {'the whole file system' if directory == Path('/') else 'your home directory'}; "
+            "name a project directory in it, or pass --force if you mean it"
+        )
+    if not directory.exists():
+        raise ValueError(f"there is no directory {directory}")
+    if not directory.is_dir():
+        raise ValueError(f"{directory} is a file, not a directory")
+    return LocalBackend(str(directory), policy=_policy(settings))
+
+
+def _resolved(target: str) -> Path:
+    try:
+        return Path(target).expanduser().resolve()
+    except RuntimeError:
+        raise ValueError(f"{target!r} names a home directory that is not known; write the full path") from None
+
+
+def _home() -> Path | None:
+    """Return the user's home, None where the environment does not tell."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return None
+
+
+async def _open_exec(target: str, settings: Settings) -> Backend:
+    from devbox_mcp.transports.process import ProcessTransport  # noqa: PLC0415  spares the local server its time
+
+    command, root = _command(target)
+    return await _open_there(lambda: ProcessTransport(command), root, settings)
+
+
+def _command(target: str) -> tuple[list[str], str | None]:
+    """Return the words of a command and the root that it is followed by."""
+    text, found, root = target.rpartition(_ROOT)
+    if not found:
+        text, root = target, ""
+    elif not unquote(root).startswith("/"):
+        raise ValueError(f"the root {root!r} in exec:{target} is not absolute; write ?root=/some/path")
+    try:
+        return shlex.split(text), unquote(root) or None
+    except ValueError as error:
+        raise ValueError(f"exec:{target} is no command: {error}") from None
+
+
+def _command_name(target: str) -> str:
+    words, _ = _command(target)
+    return words[-1] if words else "exec"
+
+
+async def _open_kubernetes(target: str, settings: Settings) -> Backend:
+    # imported late: aiohttp alone would double the local server's start
+    from devbox_mcp.transports.kubernetes import KubernetesTransport, PodAddress  # noqa: PLC0415
+
+    address = PodAddress.parse(f"k8s:{target}")
+    return await _open_there(lambda: KubernetesTransport(address), address.root, settings)
+
+
+def _pod_name(target: str) -> str:
+    from devbox_mcp.transports.kubernetes import PodAddress  # noqa: PLC0415  as above
+
+    try:
+        return PodAddress.parse(f"k8s:{target}").pod
+    except DevboxError as error:
+        raise ValueError(f"k8s:{target}: {error.detail}; {error.hint}") from None
+
+
+async def _open_there(transport: Callable[[], ExecTransport], root: str | None, settings: Settings) -> Backend:
+    """Open a place behind a transport by the guest, or by the shell dialect where there is no Python for it."""
+    from devbox_mcp.backends.exec import ExecBackend  # noqa: PLC0415  as above
+
+    guest = ExecBackend(transport(), root, policy=_policy(settings))
+    try:
+        await guest.root()
+    except Unsupported:
+        await guest.aclose()
+    except BaseException:
+        await guest.aclose()
+        raise
+    else:
+        return guest
+    from devbox_mcp.backends.shell import ShellBackend  # noqa: PLC0415  as above
+
+    shell = ShellBackend(transport(), root or "", policy=_policy(settings))
+    try:
+        await shell.root()
+    except BaseException:
+        await shell.aclose()
+        raise
+    return shell
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(settings.deny, settings.read_only)
+
+
+#: By URL scheme.
+KINDS = {
+    "local": Kind("local:DIR", lambda target: _resolved(target).name, _open_local),
+    "exec": Kind("exec:COMMAND?root=/DIR", _command_name, _open_exec),
+    "k8s": Kind("k8s://NAMESPACE/POD/CONTAINER?root=/DIR", _pod_name, _open_kubernetes),
+}
