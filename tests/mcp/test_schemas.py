@@ -34,14 +34,17 @@ ARGUMENTS = {
     "search_text": "pattern path? glob? regex? ignore_case? context? include_ignored? limit? cursor? devbox?",
     "upload_batch": "files atomic? devbox?",
     "download_zip": "paths save_to? devbox?",
+    "upload_file": "local_path path mode? if_match? executable? devbox?",
+    "download_file": "path local_path mode? if_match? executable? devbox?",
     "watch": "path? cursor? timeout? recursive? limit? devbox?",
 }
 
 #: Reads, searches and media are text or pictures only; what changes or lists is in both forms.
 STRUCTURED = {"list_dir", "stat", "write_file", "edit_file", "make_dir", "delete", "move", "copy", "chmod",
-              "upload_batch", "watch"}  # fmt: skip
+              "upload_batch", "upload_file", "download_file", "watch"}  # fmt: skip
 READING = {"read_file", "list_dir", "stat", "find_files", "search_text", "watch"}
-DESTRUCTIVE = {"write_file", "edit_file", "delete", "move", "copy", "chmod", "upload_batch"}
+DESTRUCTIVE = {"write_file", "edit_file", "delete", "move", "copy", "chmod", "upload_batch", "upload_file",
+               "download_file"}  # fmt: skip
 
 
 def test_what_is_published_is_what_was_agreed() -> None:

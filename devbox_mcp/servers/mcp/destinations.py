@@ -1,8 +1,15 @@
-"""Where on the server's own machine a tool may save: what the operator allowed, and over stdio the client's roots."""
+"""Where on the server's own machine a tool may save and read: what the operator allowed, and over stdio the client's
+roots.
+
+What is read-only or denied in a devbox stays so when its directory is allowed here as well: where the operator set
+such a rule, nothing in a devbox of this machine is reached this way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import mcp_types as types
@@ -11,45 +18,80 @@ from pydantic import ValidationError
 
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.errors import Denied, DevboxError
+from devbox_mcp.kinds import open_directory
 from devbox_mcp.paths import SandboxPath, is_absolute, parse
-from devbox_mcp.sandboxes import open_directory
+from devbox_mcp.sandboxes import parse_specs
 from devbox_mcp.servers.mcp.registry import Call
+from devbox_mcp.settings import Settings
 
 _ROOTS_KEY = "roots"
 
 
-async def locate(call: Call, path: str) -> tuple[Backend, SandboxPath] | types.InputRequiredResult:
-    """Return the open directory that may be written and the path in it; the caller closes it.
+Purpose = Literal["save", "read"]
+_DONE = {"save": "saved", "read": "read"}
+
+
+async def locate(call: Call, path: str, purpose: Purpose) -> tuple[Backend, SandboxPath] | types.InputRequiredResult:
+    """Return the open directory that may be used and the path in it; the caller closes it.
 
     A modern client is first asked for its roots, by the InputRequiredResult. Raises Denied, which tells what is
     allowed.
     """
     allowed = list(call.settings.allow_local)
-    found = await _beneath(allowed, path)
+    found = await _beneath(allowed, path, purpose)
     if found is None and call.over_stdio:
         roots = await _client_roots(call)
         if isinstance(roots, types.InputRequiredResult):
             return roots
         allowed += roots
-        found = await _beneath(roots, path)
+        found = await _beneath(roots, path, purpose)
     if found is not None:
+        try:
+            await _respect_rules(call, found, path, purpose)
+        except BaseException:
+            await found[0].aclose()
+            raise
         return found
     where = (
-        f"save beneath {' or '.join(allowed)}"
+        f"{purpose} beneath {' or '.join(allowed)}"
         if allowed
         else "have the operator start the server with --allow-local DIR"
     )
-    raise Denied("save", path, "nothing may be saved there on the server's machine", hint=where)
+    raise Denied(purpose, path, f"nothing may be {_DONE[purpose]} there on the server's machine", hint=where)
 
 
-async def _beneath(directories: Sequence[str], path: str) -> tuple[Backend, SandboxPath] | None:
+async def _respect_rules(call: Call, found: tuple[Backend, SandboxPath], path: str, purpose: Purpose) -> None:
+    """Raise Denied for what lies in a devbox of this machine where there are rules about it."""
+    if not call.settings.read_only and not call.settings.deny:
+        return
+    backend, below = found
+    devbox = _devbox_around(Path(await backend.root(), below.text), call.settings)
+    if devbox is not None:
+        raise Denied(
+            purpose,
+            path,
+            f"this lies in the devbox {devbox}, and the operator's rules for it hold here too",
+            hint="use the devbox's own tools, or a place outside it",
+        )
+
+
+def _devbox_around(place: Path, settings: Settings) -> str | None:
+    """Return the devbox of this machine that a place, or where links lead from it, lies in."""
+    real = place.resolve()
+    for spec in parse_specs(settings.devboxes or (".",)):
+        if spec.kind == "local" and real.is_relative_to(Path(spec.target).expanduser().resolve()):
+            return spec.name
+    return None
+
+
+async def _beneath(directories: Sequence[str], path: str, purpose: Purpose) -> tuple[Backend, SandboxPath] | None:
     for directory in directories:
         try:
             backend = open_directory(directory)
         except DevboxError:
             continue
         try:
-            found = await backend.relative(path) if is_absolute(path) else parse(path, "save")
+            found = await backend.relative(path) if is_absolute(path) else parse(path, purpose)
             if found is not None and not found.is_root:
                 return backend, found
         except BaseException:

@@ -21,8 +21,11 @@ def short(sha256: str | None) -> str:
 
 
 def when(seconds: float) -> str:
-    """Return a time in UTC, to the second, in ISO 8601."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return a time in UTC, to the second, in ISO 8601; what no calendar holds as seconds since 1970."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f} s"
 
 
 def text_block(text: str) -> types.TextContent:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.errors import DevboxError, NotFound, TooLarge
+from devbox_mcp.kinds import open_directory
 from devbox_mcp.paths import SandboxPath
-from devbox_mcp.sandboxes import open_directory
 
 SCHEME = "devbox-zip://"
 _KEPT_SECONDS = 3600.0

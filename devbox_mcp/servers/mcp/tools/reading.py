@@ -246,7 +246,7 @@ def _entry(sandbox: Sandbox, parsed: SandboxPath, name: str, target: str | None)
 
 def _fitting(lines: Sequence[str], most: int) -> int:
     """Return how many lines fit into a text, one at least."""
-    if sum(map(len, lines)) + len(lines) <= most:
+    if len("\n".join(lines)) <= most:
         return len(lines)
     size = 0
     for count, line in enumerate(lines):
@@ -290,7 +290,7 @@ async def stat(call: Call, path: Path = ".", devbox: Devbox = None) -> types.Cal
         mode=f"{info.mode:04o}",
         mime_type=texts.mime_type(parsed.name, b"") if info.type == "file" else None,
         sha256=info.sha256,
-        target=info.target,
+        target=None if info.target is None else printable(info.target),
         hard_links=info.links if info.type == "file" and info.links > 1 else None,
         root=printable(sandbox.root) if parsed.is_root else None,
         uri=parsed.uri(sandbox.name),

@@ -134,7 +134,7 @@ async def download_zip(
         raise InvalidArgument("download_zip", ".", "paths is empty", hint="use . for everything")
     sandbox, _ = await call.sandboxes.resolve(devbox, paths[0], "archive")
     items = [await sandbox.parse(path, "archive") for path in paths]
-    target = None if save_to is None else await destinations.locate(call, save_to)
+    target = None if save_to is None else await destinations.locate(call, save_to, "save")
     if isinstance(target, types.InputRequiredResult):
         return target
     if target is None:
