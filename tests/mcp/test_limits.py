@@ -145,12 +145,13 @@ CHANGES = {
     "copy": {"source": "a.txt", "destination": "b.txt"},
     "chmod": {"path": "a.txt", "mode": "600"},
     "upload_batch": {"files": [{"path": "a.txt", "content": "x"}]},
+    "upload_file": {"local_path": "a.txt", "path": "a.txt"},
 }
 
 
 async def test_read_only_publishes_what_reads(read_only: Door) -> None:
     assert sorted(read_only.tools) == [
-        "download_zip", "find_files", "list_dir", "read_file", "search_text", "stat", "watch"
+        "download_file", "download_zip", "find_files", "list_dir", "read_file", "search_text", "stat", "watch"
     ]  # fmt: skip
     assert "read-only" in (read_only.client.instructions or "")
 
@@ -200,7 +201,7 @@ async def test_toolsets_choose_and_the_default_leaves_chmod_out(ground: Path) ->
     box = ground / "box"
     async with stdio_door(box, ground / "default.log") as door:
         assert "chmod" not in door.tools
-        assert len(door.tools) == 14
+        assert len(door.tools) == 16
         with pytest.raises(MCPError) as caught:
             await door.client.call_tool("chmod", CHANGES["chmod"])
         assert "--toolsets" in str(caught.value)

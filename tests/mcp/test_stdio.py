@@ -248,7 +248,12 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(box: Path, log: Path, tmp_pa
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     (box / "big.bin").write_bytes(os.urandom(1_000_000))
-    client = wire(box, log, env={"TMPDIR": str(temporary)})
+    # a shell's background jobs ignore SIGINT, and so would the server; a signal that is handled is not inherited
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        client = wire(box, log, env={"TMPDIR": str(temporary)})
+    finally:
+        signal.signal(number, before)
     client.initialize()
     assert client.call("download_zip", paths=["."])["content"][0]["type"] == "resource_link"
     assert os.listdir(temporary) != []

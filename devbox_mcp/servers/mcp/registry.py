@@ -130,7 +130,7 @@ def select(tools: Iterable[Tool], settings: Settings) -> dict[str, Tool]:
     return {
         tool.name: tool
         for tool in tools
-        if tool.toolset in settings.toolsets and (tool.reads_only or not settings.read_only)
+        if tool.toolset in settings.published and (tool.reads_only or not settings.read_only)
     }
 
 
