@@ -19,6 +19,11 @@ def node() -> Path:
     return Path(wheel.ROOT_DIR) / "bin" / "node"
 
 
+def version() -> str:
+    """Return what that Node.js calls itself."""
+    return subprocess.run([str(node()), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def install(manifest: Path, into: Path) -> Path:
     """Install what ``manifest``, a package.json, pins into ``into``, once; return its node_modules directory."""
     modules = into / "node_modules"

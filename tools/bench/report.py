@@ -1,11 +1,11 @@
-"""The benchmark's result, as a table for people and as JSON."""
+"""A benchmark's result, as a table for people and as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools import node
-
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work: median seconds of both, how often each was asked, and the ratio that ours may have."""
+    """One piece of work: median seconds of ours and of the peer's, how often each was asked, who the peer is, and the
+    ratio that ours may have."""
 
     work: str
     calls: int
     ours: float
-    official: float
-    aim: float | None
+    theirs: float
+    against: str
+    aim: float | None = None
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.official
+        return self.ours / self.theirs
 
     @property
     def reached(self) -> bool:
@@ -49,14 +49,27 @@ class Fact:
         return self.most is None or self.value <= self.most
 
 
+@dataclass(frozen=True)
+class Report:
+    """What a run found out, and what the numbers depend on."""
+
+    title: str
+    rows: Sequence[Row]
+    facts: Sequence[Fact]
+    about: dict[str, Any]
+
+    @property
+    def reached(self) -> bool:
+        """Whether every aim was."""
+        return all(row.reached for row in self.rows) and all(fact.reached for fact in self.facts)
+
+
 def machine(directory: Path) -> dict[str, Any]:
-    """Return what the numbers depend on."""
-    version = subprocess.run([str(node.node()), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    """Return what the numbers depend on everywhere; ``directory`` is where the files are."""
     return {
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "node": version,
         "file_system": file_system(directory),
     }
 
@@ -74,30 +87,35 @@ def file_system(directory: Path) -> str:
     return found[1]
 
 
-def show(rows: list[Row], facts: list[Fact], about: dict[str, Any]) -> None:
+def show(report: Report) -> None:
     console = Console()
-    console.width = max(console.width, 100)
-    table = Table(title="Median milliseconds over stdio, from writing a request to having parsed its answer")
-    for heading in ("work", "calls", "devbox-mcp", "official", "ratio", "aim", ""):
-        table.add_column(heading, justify="left" if heading == "work" else "right")
-    for row in rows:
-        aim = "" if row.aim is None else f"≤ {row.aim:.2f}"
-        times = (f"{row.ours * 1e3:.2f}", f"{row.official * 1e3:.2f}", f"{row.ratio:.2f}")
+    console.width = max(console.width, 116)
+    table = Table(title=report.title)
+    for heading in ("work", "calls", "devbox-mcp", "peer", "its time", "ratio", "aim", ""):
+        table.add_column(heading, justify="left" if heading in ("work", "peer") else "right")
+    for row in report.rows:
+        aim = "" if row.aim is None else f"≤ {_ratio(row.aim)}"
+        times = (f"{row.ours * 1e3:.2f}", row.against, f"{row.theirs * 1e3:.2f}", _ratio(row.ratio))
         table.add_row(row.work, str(row.calls), *times, aim, aim and _mark(reached=row.reached))
     console.print(table)
-    for fact in facts:
+    for fact in report.facts:
         most = "" if fact.most is None else f" (at most {fact.most:g} {fact.unit}) {_mark(reached=fact.reached)}"
         console.print(f"{fact.what}: {fact.value:.2f} {fact.unit}{most}", highlight=False)
-    console.print(", ".join(f"{name} {value}" for name, value in about.items()), style="dim", highlight=False)
+    console.print(", ".join(f"{name} {value}" for name, value in report.about.items()), style="dim", highlight=False)
 
 
-def save(path: Path, rows: list[Row], facts: list[Fact], about: dict[str, Any]) -> None:
+def save(path: Path, report: Report) -> None:
     document = {
-        "machine": about,
-        "rows": [{**asdict(row), "ratio": row.ratio, "reached": row.reached} for row in rows],
-        "facts": [{**asdict(fact), "reached": fact.reached} for fact in facts],
+        "machine": report.about,
+        "rows": [{**asdict(row), "ratio": row.ratio, "reached": row.reached} for row in report.rows],
+        "facts": [{**asdict(fact), "reached": fact.reached} for fact in report.facts],
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
 
 
 def _mark(*, reached: bool) -> str:
