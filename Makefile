@@ -5,19 +5,24 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
 	done)
 BIN := .venv/bin
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench conformance wheel pin clean
+.PHONY: help demo test test-cluster check format bench conformance wheel pin clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: .venv/ready ## watch an agent's errand on the real server
 	$(BIN)/python -m tools.demo
 
 test: .venv/ready ## run the test suite
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+test-cluster: .venv/ready ## the tests on a Kubernetes cluster: make test-cluster KUBECONFIG=FILE
+	@test -n "$(KUBECONFIG)" || { echo "which cluster? make test-cluster KUBECONFIG=FILE" >&2; exit 1; }
+	DEVBOX_MCP_TEST_KUBECONFIG="$(abspath $(KUBECONFIG))" $(BIN)/python -m pytest -m cluster $(or $(TESTS),tests/cluster)
 
 check: .venv/ready ## linter, format, types, floors
 	$(BIN)/ruff check
@@ -57,7 +62,7 @@ PIN = .cache/pin/bin/uv pip compile --quiet --upgrade --universal --generate-has
 pin: ## renew constraints/*.txt
 	$(PYTHON) -m venv .cache/pin
 	.cache/pin/bin/python -m pip --quiet install uv
-	$(PIN) pyproject.toml --group dev --python-version 3.11 -o constraints/dev.txt
+	$(PIN) pyproject.toml --group dev --all-extras --python-version 3.11 -o constraints/dev.txt
 	$(PIN) pyproject.toml --python-version 3.11 --constraint constraints/dev.txt -o constraints/runtime.txt
 	$(PIN) --group pyproject.toml:node --python-version 3.11 -o constraints/node.txt
 	$(PIN) --group pyproject.toml:guest --python-version 3.8 -o constraints/guest.txt
