@@ -10,18 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError, printable
 
 
 @dataclass(slots=True)
 class AuditRecord:
-    """One operation. ``result`` is ``ok``, an error's code, or ``cancelled``; ``bytes`` what moved; ``sha256`` the
-    content's hash after a write; ``seconds`` how long it took."""
+    """One operation of a ``caller``, whose request had ``request_id``. ``result`` is ``ok``, an error's code, or
+    ``cancelled``; ``bytes`` what moved; ``sha256`` the content's hash after a write; ``seconds`` how long it took."""
 
     time: float
+    caller: str
     devbox: str
     op: str
     path: str
+    request_id: str | None = None
     result: str = "ok"
     destination: str | None = None
     bytes: int | None = None
@@ -61,6 +64,8 @@ class JsonLinesAudit:
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.time))
             + f".{int(record.time % 1 * 1e3):03d}Z",
+            "caller": printable(record.caller),
+            "request_id": record.request_id,
             "devbox": record.devbox,
             "op": record.op,
             "path": printable(record.path),
@@ -79,9 +84,9 @@ class JsonLinesAudit:
 
 
 @contextmanager
-def audited(log: AuditLog, devbox: str, op: str, path: str) -> Iterator[AuditRecord]:
+def audited(log: AuditLog, caller: Caller, devbox: str, op: str, path: str) -> Iterator[AuditRecord]:
     """Record what happens in the block, failures too; the block fills in bytes, hash and destination."""
-    record = AuditRecord(time.time(), devbox, op, path)
+    record = AuditRecord(time.time(), caller.name, devbox, op, path, caller.request_id)
     started = time.perf_counter()
     try:
         yield record

@@ -10,6 +10,7 @@
     ├── TooManyLinks        too_many_links       a loop of symbolic links
     ├── PermissionDenied    permission_denied    the sandbox's own file permissions
     ├── Denied              denied               the operator's deny rules
+    ├── Forbidden           forbidden            the caller's credentials do not give this right
     ├── ReadOnly            read_only            the devbox or its file system takes no writes
     ├── TooLarge            too_large            over a limit, which is named
     ├── Conflict            conflict             if_match does not match; data holds the current sha256
@@ -121,6 +122,13 @@ class Denied(DevboxError):
 
     code = "denied"
     default_hint = "leave it alone, or ask the operator"
+
+
+class Forbidden(DevboxError):
+    """These credentials do not give this right."""
+
+    code = "forbidden"
+    default_hint = "ask the operator for a key that does"
 
 
 class ReadOnly(DevboxError):

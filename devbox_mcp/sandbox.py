@@ -5,26 +5,21 @@ It parses a path once, applies the limits, writes the audit record, and adds tex
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from weakref import WeakValueDictionary
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
-from devbox_mcp.audit import AuditLog, audited
+from devbox_mcp.audit import AuditLog, AuditRecord, audited
 from devbox_mcp.backends.base import Backend, Progress
-from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, InvalidArgument, TooLarge
-from devbox_mcp.guest.errors import GuestError
-from devbox_mcp.guest.versions import check_prefix
+from devbox_mcp.callers import OPERATOR, Caller, Scope
+from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, Forbidden, InvalidArgument, TooLarge
 from devbox_mcp.limits import Limits
 from devbox_mcp.models import (
     Archive,
     BatchItem,
     BatchOutcome,
+    Capability,
     Content,
     Events,
     FileInfo,
@@ -38,37 +33,39 @@ from devbox_mcp.models import (
     Written,
 )
 from devbox_mcp.paths import SandboxPath
-
-#: How long an edit without if_match is repeated on what others write meanwhile, in seconds.
-_EDIT_PATIENCE = 30.0
-_DIFF_LINES = 2000
-_CONFLICT_DIFF_BYTES = 256 * 1024
-_CONFLICT_DIFF_LINES = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """What an edit did, or would do: ``diff`` in unified form, ``replacements`` how many places, ``written`` None
-    for a dry run, ``previous`` the sha256 of what was edited."""
-
-    path: SandboxPath
-    diff: str
-    replacements: int
-    previous: str
-    written: Written | None
+from devbox_mcp.revising import Edited, Reviser
 
 
 class Sandbox:
     """A devbox by name, open."""
 
-    def __init__(self, name: str, backend: Backend, root: str, limits: Limits, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        root: str,
+        limits: Limits,
+        audit: AuditLog,
+        caller: Caller = OPERATOR,
+        reviser: Reviser | None = None,
+    ) -> None:
         """``root`` is what ``backend.root()`` answered."""
         self.name = name
         self.root = root
         self.limits = limits
         self._backend = backend
         self._audit = audit
-        self._turns: WeakValueDictionary[SandboxPath, asyncio.Lock] = WeakValueDictionary()
+        self._caller = caller
+        self._reviser = reviser or Reviser(backend, limits.edit)
+
+    def called_by(self, caller: Caller) -> Sandbox:
+        """Return the same open devbox as a caller meets it: with its rights, and its name in the audit log."""
+        return Sandbox(self.name, self._backend, self.root, self.limits, self._audit, caller, self._reviser)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the backend does natively; see ``Capability``."""
+        return self._backend.capabilities
 
     async def parse(self, text: str, op: str) -> SandboxPath:
         """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI.
@@ -98,7 +95,7 @@ class Sandbox:
 
     async def stat(self, path: SandboxPath, *, sha256: bool = False) -> FileInfo:
         """Describe an entry; see Backend.stat."""
-        with audited(self._audit, self.name, "stat", path.text):
+        with self._doing("stat", path.text):
             return await self._backend.stat(path, sha256=sha256)
 
     async def list(
@@ -112,7 +109,7 @@ class Sandbox:
         details: bool = False,
     ) -> Page:
         """List a directory; see Backend.list."""
-        with audited(self._audit, self.name, "list", path.text):
+        with self._doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
             return await self._backend.list(
                 path, depth=depth, glob=glob, limit=self._page("list", path, limit), after=after, details=details
@@ -128,14 +125,14 @@ class Sandbox:
         after: str | None = None,
     ) -> Names:
         """List a directory by name only; see Backend.names."""
-        with audited(self._audit, self.name, "list", path.text):
+        with self._doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
             most = self._page("list", path, limit)
             return await self._backend.names(path, depth=depth, glob=glob, limit=most, after=after)
 
     async def read_lines(self, path: SandboxPath, *, first: int = 1, count: int | None = None) -> Lines:
         """Return a window of lines within the text limit; see Backend.read_lines."""
-        with audited(self._audit, self.name, "read", path.text) as record:
+        with self._doing("read", path.text) as record:
             if count is not None and count < 1:
                 raise InvalidArgument("read", path.text, f"limit is {count}, but a number of lines is at least 1")
             if first == 0:
@@ -148,7 +145,7 @@ class Sandbox:
 
     async def read_bytes(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         """Stream a range of bytes; see Backend.read."""
-        with audited(self._audit, self.name, "read", path.text) as record:
+        with self._doing("read", path.text) as record:
             if offset < 0 or (length is not None and length < 0):
                 raise InvalidArgument("read", path.text, "a range of bytes has no negative offset or length")
             content = await self._backend.read(path, offset=offset, length=length)
@@ -167,14 +164,14 @@ class Sandbox:
     ) -> Written:
         """Write a file; see Backend.write. A Conflict carries ``diff``, from what is there to what was to be
         written, where both are text of moderate size."""
-        with audited(self._audit, self.name, "write", path.text) as record:
+        with self._doing("write", path.text, Scope.WRITE) as record:
             try:
                 written = await self._backend.write(
                     path, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
                 )
             except Conflict as conflict:
                 if isinstance(data, bytes) and mode != "append":
-                    await self._explain(conflict, path, data)
+                    await self._reviser.explain(conflict, path, data)
                 raise
             record.sha256 = written.info.sha256
             record.bytes = len(data) if isinstance(data, bytes) else written.info.size
@@ -189,65 +186,40 @@ class Sandbox:
         dry_run: bool = False,
         in_place: bool = False,
     ) -> Edited:
-        """Replace exact texts, all or nothing. Without ``if_match`` the edits are made to what is there, again
-        if somebody else writes meanwhile; with it, Conflict. Raises EditMismatch, TooLarge, Unsupported."""
-        with audited(self._audit, self.name, "edit", path.text) as record:
-            _check_version("edit", path, if_match)
-            give_up = time.monotonic() + _EDIT_PATIENCE
-            # one after the other in this process, for those who lose a race have flushed a draft for nothing
-            async with self._turns.setdefault(path, asyncio.Lock()):
-                while True:
-                    try:
-                        done = await self._edit_once(path, edits, if_match, dry_run=dry_run, in_place=in_place)
-                    except Conflict:
-                        if if_match is not None or time.monotonic() > give_up:
-                            raise
-                        continue
-                    if done.written is not None:
-                        record.sha256, record.bytes = done.written.info.sha256, done.written.info.size
-                    return done
-
-    async def _edit_once(
-        self, path: SandboxPath, edits: Sequence[editing.Edit], if_match: str | None, *, dry_run: bool, in_place: bool
-    ) -> Edited:
-        """Edit the version that is there now. Raises Conflict if it is another one when it comes to writing."""
-        old, previous = await self._whole(path)
-        if if_match is not None and not previous.startswith(if_match):
-            raise await self._stale(path, old, previous, edits)
-        # off the event loop: comparing long files takes seconds
-        result, diff = await asyncio.to_thread(_edited, old, edits, path)
-        written = None
-        if not dry_run:
-            written = await self._backend.write(path, result.data, if_match=previous, in_place=in_place)
-        return Edited(path, diff, result.replacements, previous, written)
+        """Replace exact texts, all or nothing; see Reviser.edit."""
+        with self._doing("edit", path.text, Scope.READ if dry_run else Scope.WRITE) as record:
+            done = await self._reviser.edit(path, edits, if_match=if_match, dry_run=dry_run, in_place=in_place)
+            if done.written is not None:
+                record.sha256, record.bytes = done.written.info.sha256, done.written.info.size
+            return done
 
     async def make_dir(self, path: SandboxPath) -> bool:
         """Make a directory and its missing parents; False if it was there."""
-        with audited(self._audit, self.name, "mkdir", path.text):
+        with self._doing("mkdir", path.text, Scope.WRITE):
             return await self._backend.mkdir(path)
 
     async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
         """Delete an entry and return how many went; see Backend.delete."""
-        with audited(self._audit, self.name, "delete", path.text):
+        with self._doing("delete", path.text, Scope.WRITE):
             return await self._backend.delete(path, recursive=recursive, if_match=if_match)
 
     async def move(
         self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False, if_match: str | None = None
     ) -> FileInfo:
         """Rename an entry; see Backend.move."""
-        with audited(self._audit, self.name, "move", source.text) as record:
+        with self._doing("move", source.text, Scope.WRITE) as record:
             record.destination = destination.text
             return await self._backend.move(source, destination, overwrite=overwrite, if_match=if_match)
 
     async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
         """Copy a file or a tree; see Backend.copy."""
-        with audited(self._audit, self.name, "copy", source.text) as record:
+        with self._doing("copy", source.text, Scope.WRITE) as record:
             record.destination = destination.text
             return await self._backend.copy(source, destination, overwrite=overwrite)
 
     async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
         """Set permission bits; see Backend.chmod."""
-        with audited(self._audit, self.name, "chmod", path.text):
+        with self._doing("chmod", path.text, Scope.WRITE):
             return await self._backend.chmod(path, mode, recursive=recursive)
 
     async def find(
@@ -261,7 +233,7 @@ class Sandbox:
         after: str | None = None,
     ) -> Found:
         """Find entries by glob; see Backend.find."""
-        with audited(self._audit, self.name, "find", path.text):
+        with self._doing("find", path.text):
             most = self._page("find", path, limit)
             return await self._backend.find(
                 path, pattern, sort=sort, ignored=ignored, limit=most, after=after, seconds=self.limits.search_seconds
@@ -281,7 +253,7 @@ class Sandbox:
         after: str | None = None,
     ) -> Matches:
         """Find matching lines; see Backend.search."""
-        with audited(self._audit, self.name, "search", path.text):
+        with self._doing("search", path.text):
             most = self.limits.matches if limit is None else limit
             _check_range("search", path, "limit", most, self.limits.page_most)
             return await self._backend.search(
@@ -308,10 +280,13 @@ class Sandbox:
                 f"and {self.limits.batch} bytes a batch",
                 hint="send several batches",
             )
+        if Scope.WRITE not in self._caller.scopes:
+            with self._doing("write", items[0].path.text if items else ".", Scope.WRITE):
+                pass
         outcomes = await self._backend.write_batch(items, atomic=atomic)
         for item, outcome in zip(items, outcomes, strict=True):
             try:
-                with audited(self._audit, self.name, "write", item.path.text) as record:
+                with self._doing("write", item.path.text, Scope.WRITE) as record:
                     if outcome.error is not None:
                         raise outcome.error
                     record.bytes = len(item.data)
@@ -322,7 +297,7 @@ class Sandbox:
 
     async def archive(self, items: Sequence[SandboxPath], *, on_progress: Progress | None = None) -> Archive:
         """Stream a zip within the transfer limit; see Backend.archive."""
-        with audited(self._audit, self.name, "archive", " ".join(path.text for path in items)[:1000]):
+        with self._doing("archive", " ".join(path.text for path in items)[:1000]):
             if not items:
                 raise InvalidArgument("download_zip", ".", "paths is empty", hint="use . for everything")
             return await self._backend.archive(
@@ -342,7 +317,7 @@ class Sandbox:
         limit: int | None = None,
     ) -> Events:
         """Return or await changes; see Backend.watch."""
-        with audited(self._audit, self.name, "watch", path.text):
+        with self._doing("watch", path.text):
             if not 0 <= timeout <= self.limits.watch:
                 raise InvalidArgument(
                     "watch", path.text, f"timeout is {timeout:g}, but from 0 to {self.limits.watch:g} seconds"
@@ -364,59 +339,15 @@ class Sandbox:
         _check_range(op, path, "limit", limit, self.limits.page_most)
         return limit
 
-    async def _whole(self, path: SandboxPath) -> tuple[bytes, str]:
-        """Return a file's content and its sha256, within the edit limit."""
-        content = await self._backend.read(path)
-        if content.info.size > self.limits.edit:
-            await content.aclose()
-            raise TooLarge(
-                "edit",
-                path.text,
-                f"{content.info.size} bytes are more than the {self.limits.edit} that an edit takes",
-                hint="edit it with a program in the sandbox, or write the parts to smaller files",
-            )
-        data = await content.read()
-        return data, hashlib.sha256(data).hexdigest()
-
-    async def _stale(self, path: SandboxPath, old: bytes, previous: str, edits: Sequence[editing.Edit]) -> Conflict:
-        """Return the conflict for an edit of another version than this one, and what it would do to this one."""
-        conflict = Conflict("edit", path.text, "the file is not the version that if_match names", sha256=previous)
-        with suppress(DevboxError):
-            _, diff = await asyncio.to_thread(_edited, old, edits, path, _CONFLICT_DIFF_LINES)
-            conflict.data["diff"] = diff
-        return conflict
-
-    async def _explain(self, conflict: Conflict, path: SandboxPath, data: bytes) -> None:
-        """Add the difference between what is there and what was to be written, if it can be shown."""
-        if len(data) > _CONFLICT_DIFF_BYTES or conflict.data.get("sha256") is None:
-            return
-        try:
-            content = await self._backend.read(path)
-            if content.info.size > _CONFLICT_DIFF_BYTES:
-                await content.aclose()
-                return
-            current = await content.read()
-        except DevboxError:
-            return
-        if b"\0" not in current and b"\0" not in data:
-            conflict.data["diff"] = editing.unified_diff(current, data, path.text, max_lines=_CONFLICT_DIFF_LINES)
+    @contextmanager
+    def _doing(self, op: str, path: str, scope: Scope = Scope.READ) -> Iterator[AuditRecord]:
+        """Record what happens in the block, which needs a right. Raises Forbidden."""
+        with audited(self._audit, self._caller, self.name, op, path) as record:
+            if scope not in self._caller.scopes:
+                raise Forbidden(op, path, f"this needs the scope {scope!r}, which these credentials do not have")
+            yield record
 
 
 def _check_range(op: str, path: SandboxPath, name: str, value: int, most: int) -> None:
     if not 1 <= value <= most:
         raise InvalidArgument(op, path.text, f"{name} is {value}, but from 1 to {most}")
-
-
-def _check_version(op: str, path: SandboxPath, if_match: str | None) -> None:
-    try:
-        check_prefix(if_match, path.text)
-    except GuestError as error:
-        raise InvalidArgument(op, path.text, error.detail) from None
-
-
-def _edited(
-    old: bytes, edits: Sequence[editing.Edit], path: SandboxPath, max_lines: int = _DIFF_LINES
-) -> tuple[editing.Edited, str]:
-    """Return what the edits make, and how it differs."""
-    result = editing.apply(old, edits, path.text)
-    return result, editing.unified_diff(old, result.data, path.text, max_lines=max_lines)

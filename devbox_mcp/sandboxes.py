@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from devbox_mcp import paths
-from devbox_mcp.audit import AuditLog, JsonLinesAudit, NoAudit
+from devbox_mcp.audit import AuditLog, JsonLinesAudit, NoAudit, audited
 from devbox_mcp.backends.base import Backend
+from devbox_mcp.callers import OPERATOR, Caller
 from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound
 from devbox_mcp.kinds import KINDS
 from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
@@ -91,11 +92,16 @@ async def _open(spec: DevboxSpec, settings: Settings, audit: AuditLog) -> Sandbo
 class Sandboxes:
     """The open devboxes by name; the first is the default one."""
 
-    def __init__(self, opened: Sequence[Sandbox], audit: AuditLog) -> None:
-        """``opened`` is not empty."""
+    def __init__(self, opened: Sequence[Sandbox], audit: AuditLog, caller: Caller = OPERATOR) -> None:
         self._by_name = {sandbox.name: sandbox for sandbox in opened}
         self._audit = audit
-        self.default = opened[0]
+        self._caller = caller
+
+    def called_by(self, caller: Caller) -> Sandboxes:
+        """Return those that a caller may reach, with its rights; the others do not exist for it. Only the whole is
+        to be closed."""
+        reached = [sandbox.called_by(caller) for sandbox in self if caller.may_reach(sandbox.name)]
+        return Sandboxes(reached, self._audit, caller)
 
     @classmethod
     async def open(cls, settings: Settings) -> Sandboxes:
@@ -122,14 +128,21 @@ class Sandboxes:
         """The names, the default one first."""
         return list(self._by_name)
 
+    @property
+    def default(self) -> Sandbox:
+        """The one that is meant where none is named. Raises NotFound for a caller who may reach none."""
+        for sandbox in self:
+            return sandbox
+        raise NotFound("resolve", ".", "there is no devbox that these credentials reach", hint="ask the operator")
+
     def get(self, name: str, op: str) -> Sandbox:
-        """Return a devbox by name. Raises NotFound, which tells the names there are."""
+        """Return a devbox by name. Raises NotFound, which tells the names that the caller may reach."""
         sandbox = self._by_name.get(name)
-        if sandbox is None:
-            raise NotFound(
-                op, name, "there is no devbox of this name", hint=f"the devboxes are: {', '.join(self.names)}"
-            )
-        return sandbox
+        if sandbox is not None:
+            return sandbox
+        with audited(self._audit, self._caller, name, op, "."):
+            known = f"the devboxes are: {', '.join(self.names)}" if self.names else "ask the operator"
+            raise NotFound(op, name, "there is no devbox of this name", hint=known)
 
     async def resolve(self, devbox: str | None, path: str, op: str) -> tuple[Sandbox, SandboxPath]:
         """Return the devbox that is meant and the path in it.

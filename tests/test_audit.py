@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from devbox_mcp.audit import AuditRecord, JsonLinesAudit, NoAudit, audited
+from devbox_mcp.callers import OPERATOR
 from devbox_mcp.edits import Edit
 from devbox_mcp.errors import DevboxError, NotFound
 from devbox_mcp.models import BatchItem
@@ -154,13 +155,13 @@ def test_the_log_is_private_and_appended_to(tmp_path: Path) -> None:
     try:
         for number in range(2):
             log = JsonLinesAudit(str(path))
-            log.write(AuditRecord(float(number), "app", "stat", "a.txt"))
+            log.write(AuditRecord(float(number), "me", "app", "stat", "a.txt"))
             log.close()
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     first, second = lines(path)
-    assert first == {"time": "1970-01-01T00:00:00.000Z", "devbox": "app", "op": "stat", "path": "a.txt",
+    assert first == {"time": "1970-01-01T00:00:00.000Z", "caller": "me", "devbox": "app", "op": "stat", "path": "a.txt",
                      "result": "ok", "ms": 0.0}  # fmt: skip
     assert second["time"] == "1970-01-01T00:00:01.000Z"
 
@@ -169,7 +170,7 @@ def test_lines_of_several_writers_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     logs = [JsonLinesAudit(str(path)) for _ in range(4)]
     for number in range(200):
-        logs[number % 4].write(AuditRecord(0.0, "app", "stat", "x" * number))
+        logs[number % 4].write(AuditRecord(0.0, "me", "app", "stat", "x" * number))
     for log in logs:
         log.close()
     assert [len(line["path"]) for line in lines(path)] == list(range(200))
@@ -181,7 +182,7 @@ def test_lines_of_several_writers_never_mix(tmp_path: Path) -> None:
 )
 def test_the_result_is_the_code_of_what_was_raised(error: BaseException, result: str) -> None:
     memory = Memory()
-    with pytest.raises(type(error)), audited(memory, "app", "stat", "a.txt"):
+    with pytest.raises(type(error)), audited(memory, OPERATOR, "app", "stat", "a.txt"):
         raise error
     (record,) = memory.records
     assert record.result == result
@@ -189,6 +190,6 @@ def test_the_result_is_the_code_of_what_was_raised(error: BaseException, result:
 
 def test_without_a_log_nothing_is_kept() -> None:
     log = NoAudit()
-    with audited(log, "app", "stat", "a.txt") as record:
+    with audited(log, OPERATOR, "app", "stat", "a.txt") as record:
         record.bytes = 1
     log.close()
