@@ -57,7 +57,8 @@ wheel: .venv/ready ## build dist/*.whl
 	@touch $@
 
 # Renew the pins: the newest releases that pyproject.toml admits, with the hashes of all their files.
-PIN = .cache/pin/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-header \
+UPGRADE ?= --upgrade
+PIN = .cache/pin/bin/uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
 pin: ## renew constraints/*.txt
 	$(PYTHON) -m venv .cache/pin

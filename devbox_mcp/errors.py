@@ -10,6 +10,7 @@
     ├── TooManyLinks        too_many_links       a loop of symbolic links
     ├── PermissionDenied    permission_denied    the sandbox's own file permissions
     ├── Denied              denied               the operator's deny rules
+    ├── Unauthenticated     unauthenticated      no key or token, or one that does not count
     ├── Forbidden           forbidden            the caller's credentials do not give this right
     ├── ReadOnly            read_only            the devbox or its file system takes no writes
     ├── TooLarge            too_large            over a limit, which is named
@@ -122,6 +123,13 @@ class Denied(DevboxError):
 
     code = "denied"
     default_hint = "leave it alone, or ask the operator"
+
+
+class Unauthenticated(DevboxError):
+    """A key or token is required."""
+
+    code = "unauthenticated"
+    default_hint = "send Authorization: Bearer KEY"
 
 
 class Forbidden(DevboxError):

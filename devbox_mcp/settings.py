@@ -8,8 +8,9 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -56,6 +57,9 @@ def _size(value: Any) -> Any:
 
 Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+#: A second; 0 is without a limit.
+Rate = Annotated[int, Field(ge=0)]
 
 _LIMITS = Limits()
 _PREFIX = "DEVBOX_MCP_"
@@ -79,7 +83,21 @@ class Settings(BaseSettings):
     deny: Items = ()
     allow_local: Items = ()
     audit_log: str | None = None
+    audit_key: SecretStr | None = None
+    audit_anchor: str | None = None
     token: SecretStr | None = None
+    access: str | None = None
+    secret: SecretStr | None = None
+    public_url: str | None = None
+    host_devboxes: Items = ()
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    redis: SecretStr | None = None
+    rate_operations: Rate = 0
+    rate_bytes: Annotated[int, BeforeValidator(_size), Field(ge=0)] = 0
+    max_transfers: Annotated[int, Field(gt=0)] = 64
+    header_timeout: Seconds = 10.0
+    body_timeout: Seconds = 30.0
     allow_hosts: Items = ()
     allow_origins: Items = ()
     force: bool = False
@@ -131,12 +149,30 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not HOST:PORT; write 127.0.0.1:8000 or [::1]:8000")
         return value
 
-    @field_validator("token")
+    @field_validator("token", "secret", "audit_key")
     @classmethod
-    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+    def _not_empty(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         # an empty one would be matched by whoever sends none
         if value is not None and not value.get_secret_value().strip():
-            raise ValueError("the token is empty")
+            raise ValueError(f"the {str(info.field_name).replace('_', ' ')} is empty")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{value!r} is not where clients reach this server; write https://files.example.com")
+        return value.rstrip("/")
+
+    @field_validator("host_devboxes")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if not all(item.partition("=")):
+                raise ValueError(f"{item!r} is not HOST=DEVBOX; write files.example.com=shop")
         return value
 
     @property

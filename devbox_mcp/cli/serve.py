@@ -47,6 +47,12 @@ def serve(
         typer.Option(help="Directory of this machine that save_to, upload_file and download_file may use. Repeatable."),
     ] = None,
     audit_log: Annotated[str | None, typer.Option(help="File to append a JSON line to for every operation.")] = None,
+    audit_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that chains the lines; see devbox-mcp audit verify.")
+    ] = None,
+    audit_anchor: Annotated[
+        Path | None, typer.Option(help="File, kept elsewhere, that holds the chain's head and count.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with these settings.", envvar="DEVBOX_MCP_CONFIG")
     ] = None,
@@ -57,6 +63,44 @@ def serve(
     token_file: Annotated[
         Path | None,
         typer.Option(help="File with the bearer token (or DEVBOX_MCP_TOKEN).", rich_help_panel=_HTTP),
+    ] = None,
+    access: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with keys and token issuers; see docs/access.md.", rich_help_panel=_HTTP),
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the secret that signs URLs, the same for all replicas.", rich_help_panel=_HTTP),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="Where clients reach this: https://files.example.com.", rich_help_panel=_HTTP)
+    ] = None,
+    host_devbox: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST=DEVBOX that Sealos' routes mean by a host name. Repeatable.", rich_help_panel=_HTTP),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file with the certificate chain.", rich_help_panel=_HTTP)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its key.", rich_help_panel=_HTTP)] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="Store that replicas share their limits in.", rich_help_panel=_HTTP)
+    ] = None,
+    rate_operations: Annotated[
+        int | None, typer.Option(help="Operations a second of one caller; 0: any. [0]", rich_help_panel=_HTTP)
+    ] = None,
+    rate_bytes: Annotated[
+        str | None, typer.Option(help="Bytes a second of one caller, or 20M; 0: any. [0]", rich_help_panel=_HTTP)
+    ] = None,
+    max_transfers: Annotated[
+        int | None, typer.Option(help="Transfers of one caller at a time. [64]", rich_help_panel=_HTTP)
+    ] = None,
+    header_timeout: Annotated[
+        float | None, typer.Option(help="Seconds for a request's head. [10]", rich_help_panel=_HTTP)
+    ] = None,
+    body_timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds between two pieces of a request's body. [30]", rich_help_panel=_HTTP),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
@@ -101,8 +145,20 @@ def serve(
         "deny": deny,
         "allow_local": allow_local,
         "audit_log": audit_log,
+        "audit_anchor": None if audit_anchor is None else str(audit_anchor),
         "force": force or None,
         "line_numbers": False if no_line_numbers else None,
+        "access": None if access is None else str(access),
+        "public_url": public_url,
+        "host_devboxes": host_devbox,
+        "tls_cert": None if tls_cert is None else str(tls_cert),
+        "tls_key": None if tls_key is None else str(tls_key),
+        "redis": redis_url,
+        "rate_operations": rate_operations,
+        "rate_bytes": rate_bytes,
+        "max_transfers": max_transfers,
+        "header_timeout": header_timeout,
+        "body_timeout": body_timeout,
         "allow_hosts": allow_host,
         "allow_origins": allow_origin,
         "max_file_size": max_file_size,
@@ -115,24 +171,25 @@ def serve(
         "max_body": max_body,
     }
     try:
-        if token_file is not None:
-            options["token"] = _read_token(token_file)
+        for name, file in (("token", token_file), ("secret", secret_file), ("audit_key", audit_key_file)):
+            if file is not None:
+                options[name] = _read_secret(file, name.replace("_", " "))
         settings = _load({name: value for name, value in options.items() if value not in (None, [])}, config)
         asyncio.run(_run(settings))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-def _read_token(file: Path) -> SecretStr:
+def _read_secret(file: Path, what: str) -> SecretStr:
     try:
-        token = file.read_text().strip()
+        secret = file.read_text().strip()
     except OSError as error:
-        _refuse(f"cannot read the token file {file}: {error.strerror}")
+        _refuse(f"cannot read the {what} file {file}: {error.strerror}")
     except UnicodeDecodeError:
-        _refuse(f"the token file {file} is not UTF-8 text")
-    if not token:
-        _refuse(f"the token file {file} is empty; write the token into it")
-    return SecretStr(token)
+        _refuse(f"the {what} file {file} is not UTF-8 text")
+    if not secret:
+        _refuse(f"the {what} file {file} is empty; write the {what} into it")
+    return SecretStr(secret)
 
 
 def _load(options: dict[str, Any], config: Path | None) -> Settings:
