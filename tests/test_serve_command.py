@@ -167,7 +167,9 @@ def test_help_says_it_all(home: Path) -> None:
     done = run(home, "serve", "--help", env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert done.returncode == 0
     for field in Settings.model_fields:
-        option = {"devboxes": "DEVBOX", "line_numbers": "--no-line-numbers", "token": "--token-file", "secret": "--secret-file", "audit_key": "--audit-key-file", "host_devboxes": "--host-devbox", "redis": "--redis-url",
+        option = {"devboxes": "DEVBOX", "line_numbers": "--no-line-numbers", "token": "--token-file",
+                  "secret": "--secret-file", "audit_key": "--audit-key-file", "host_devboxes": "--host-devbox",
+                  "redis": "--redis-url",
                   "allow_hosts": "--allow-host", "allow_origins": "--allow-origin"}  # fmt: skip
         assert option.get(field, "--" + field.replace("_", "-")) in done.stdout
     assert "--config" in done.stdout
