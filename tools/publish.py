@@ -1,28 +1,50 @@
 """What is published about the tools, made from the tools themselves: ``python -m tools.publish`` (``--check`` in CI).
 
-Writes ``tools/schemas/mcp.json`` (every tool as tools/list publishes it) and the table of tools in the README.
+Writes ``tools/schemas/`` (every tool as tools/list publishes it, and in the forms that model providers take) and the
+table of tools in the README.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import mcp_types as types
 
 from devbox_mcp.servers.mcp.registry import Tool
 from devbox_mcp.servers.mcp.tools import TOOLS
 from devbox_mcp.settings import DEFAULT_TOOLSETS
+from tools import forms
 
 ROOT = Path(__file__).parent.parent
-SCHEMAS = ROOT / "tools" / "schemas" / "mcp.json"
+SCHEMAS = ROOT / "tools" / "schemas"
 README = ROOT / "README.md"
 _BEGIN, _END = "<!-- tools: made by tools/publish.py -->", "<!-- /tools -->"
 
 
-def schemas() -> str:
-    """Return the tools as JSON, the ones that are off by default too."""
-    tools = [tool.definition.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in TOOLS]
-    return json.dumps(tools, indent=1, ensure_ascii=False) + "\n"
+def _mcp(tool: types.Tool) -> Any:
+    return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+#: By the name of the file.
+FORMS: dict[str, Callable[[types.Tool], Any]] = {
+    "mcp.json": _mcp,
+    "anthropic.json": forms.anthropic,
+    "openai.json": forms.openai,
+    "openai-strict.json": forms.openai_strict,
+    "gemini.json": forms.gemini,
+}
+
+
+def schemas() -> dict[Path, str]:
+    """Return the tools as JSON in every form, the ones that are off by default too."""
+    return {
+        SCHEMAS / name: json.dumps([form(tool.definition) for tool in TOOLS], indent=1, ensure_ascii=False) + "\n"
+        for name, form in FORMS.items()
+    }
 
 
 def table() -> str:
@@ -55,7 +77,7 @@ def readme() -> str:
 
 def main() -> None:
     """Write, or with ``--check`` compare and fail."""
-    wanted = {SCHEMAS: schemas(), README: readme()}
+    wanted = {**schemas(), README: readme()}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
         if stale:

@@ -92,7 +92,7 @@ class Tool:
 
     async def __call__(self, call: Call, arguments: dict[str, Any]) -> Result:
         """Validate the arguments and run; every failure becomes a result that a model can act on."""
-        given = {name: value for name, value in arguments.items() if value is not None}
+        given = _given(arguments)
         try:
             validated = self.arguments.model_validate(given)
         except ValidationError as error:
@@ -132,6 +132,13 @@ def select(tools: Iterable[Tool], settings: Settings) -> dict[str, Tool]:
         for tool in tools
         if tool.toolset in settings.published and (tool.reads_only or not settings.read_only)
     }
+
+
+def _given(value: Any) -> Any:
+    """Drop what is null, at every depth: so strict models leave an argument out."""
+    if isinstance(value, dict):
+        return {name: _given(inner) for name, inner in value.items() if inner is not None}
+    return [_given(item) for item in value] if isinstance(value, list) else value
 
 
 def _without_none(annotation: Any) -> Any:
