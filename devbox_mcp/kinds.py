@@ -7,8 +7,8 @@ is found out once, when it is opened.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,10 +16,21 @@ from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, Unsupported
 from devbox_mcp.guest.policy import Policy
-from devbox_mcp.settings import Settings
 from devbox_mcp.transports.base import ExecTransport
 
 _ROOT = "?root="
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a devbox is opened: ``read_only`` and the ``deny`` globs hold inside it. ``force`` takes a whole file system
+    or home directory as well. ``api_key`` is for a devbox behind HTTP; without it, the environment or the credentials
+    file may have one."""
+
+    read_only: bool = False
+    deny: Sequence[str] = ()
+    force: bool = False
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Kind:
 
     shape: str
     default_name: Callable[[str], str]
-    open: Callable[[str, Settings], Awaitable[Backend]]
+    open: Callable[[str, Opening], Awaitable[Backend]]
 
 
 def open_directory(directory: str) -> Backend:
@@ -38,9 +49,9 @@ def open_directory(directory: str) -> Backend:
     return LocalBackend(directory)
 
 
-async def _open_local(target: str, settings: Settings) -> Backend:
+async def _open_local(target: str, opening: Opening) -> Backend:
     directory = _resolved(target)
-    if not settings.force and directory in (Path("/"), _home()):
+    if not opening.force and directory in (Path("/"), _home()):
         raise ValueError(
             f"{directory} is {'the whole file system' if directory == Path('/') else 'your home directory'}; "
             "name a project directory in it, or pass --force if you mean it"
@@ -49,7 +60,7 @@ async def _open_local(target: str, settings: Settings) -> Backend:
         raise ValueError(f"there is no directory {directory}")
     if not directory.is_dir():
         raise ValueError(f"{directory} is a file, not a directory")
-    return LocalBackend(str(directory), policy=_policy(settings))
+    return LocalBackend(str(directory), policy=_policy(opening))
 
 
 def _resolved(target: str) -> Path:
@@ -67,11 +78,11 @@ def _home() -> Path | None:
         return None
 
 
-async def _open_exec(target: str, settings: Settings) -> Backend:
+async def _open_exec(target: str, opening: Opening) -> Backend:
     from devbox_mcp.transports.process import ProcessTransport  # noqa: PLC0415  spares the local server its time
 
     command, root = _command(target)
-    return await _open_there(lambda: ProcessTransport(command), root, settings)
+    return await _open_there(lambda: ProcessTransport(command), root, opening)
 
 
 def _command(target: str) -> tuple[list[str], str | None]:
@@ -92,12 +103,12 @@ def _command_name(target: str) -> str:
     return words[-1] if words else "exec"
 
 
-async def _open_kubernetes(target: str, settings: Settings) -> Backend:
+async def _open_kubernetes(target: str, opening: Opening) -> Backend:
     # imported late: aiohttp alone would double the local server's start
     from devbox_mcp.transports.kubernetes import KubernetesTransport, PodAddress  # noqa: PLC0415
 
     address = PodAddress.parse(f"k8s:{target}")
-    return await _open_there(lambda: KubernetesTransport(address), address.root, settings)
+    return await _open_there(lambda: KubernetesTransport(address), address.root, opening)
 
 
 def _pod_name(target: str) -> str:
@@ -109,11 +120,11 @@ def _pod_name(target: str) -> str:
         raise ValueError(f"k8s:{target}: {error.detail}; {error.hint}") from None
 
 
-async def _open_there(transport: Callable[[], ExecTransport], root: str | None, settings: Settings) -> Backend:
+async def _open_there(transport: Callable[[], ExecTransport], root: str | None, opening: Opening) -> Backend:
     """Open a place behind a transport by the guest, or by the shell dialect where there is no Python for it."""
     from devbox_mcp.backends.exec import ExecBackend  # noqa: PLC0415  as above
 
-    guest = ExecBackend(transport(), root, policy=_policy(settings))
+    guest = ExecBackend(transport(), root, policy=_policy(opening))
     try:
         await guest.root()
     except Unsupported:
@@ -125,7 +136,7 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
         return guest
     from devbox_mcp.backends.shell import ShellBackend  # noqa: PLC0415  as above
 
-    shell = ShellBackend(transport(), root or "", policy=_policy(settings))
+    shell = ShellBackend(transport(), root or "", policy=_policy(opening))
     try:
         await shell.root()
     except BaseException:
@@ -134,8 +145,8 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
     return shell
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(settings.deny, settings.read_only)
+def _policy(opening: Opening) -> Policy:
+    return Policy(opening.deny, opening.read_only)
 
 
 #: By URL scheme.

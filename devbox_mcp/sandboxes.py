@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from devbox_mcp import paths
 from devbox_mcp.audit import AuditLog, JsonLinesAudit, NoAudit, audited
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.callers import OPERATOR, Caller
 from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound
-from devbox_mcp.kinds import KINDS
+from devbox_mcp.kinds import KINDS, Opening
 from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
+from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
-from devbox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from devbox_mcp.settings import Settings  # most of the time that an import of the SDK would take
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _NAMED = re.compile(r"(?P<name>[^=/]*)=(?P<url>.*)", re.DOTALL)
@@ -77,16 +81,22 @@ def _open_audit(path: str | None) -> AuditLog:
         raise ValueError(f"cannot write the audit log {path}: {error.strerror}") from None
 
 
-async def _open(spec: DevboxSpec, settings: Settings, audit: AuditLog) -> Sandbox:
+async def open_devbox(text: str, opening: Opening, limits: Limits) -> Sandbox:
+    """Open one DEVBOX for whoever started this process. Raises ValueError with what to write, DevboxError."""
+    (spec,) = parse_specs([text])
+    return await _open(spec, opening, limits, NoAudit())
+
+
+async def _open(spec: DevboxSpec, opening: Opening, limits: Limits, audit: AuditLog) -> Sandbox:
     try:
-        opened = await KINDS[spec.kind].open(spec.target, settings)
+        opened = await KINDS[spec.kind].open(spec.target, opening)
     except DevboxError as error:
         error.path = spec.name  # of several devboxes, this one
         raise
-    backend: Backend = FileSizeLayer(opened, settings.max_file_size)
-    if settings.read_only:
+    backend: Backend = FileSizeLayer(opened, limits.file)
+    if opening.read_only:
         backend = ReadOnlyLayer(backend)
-    return Sandbox(spec.name, backend, await backend.root(), settings.limits, audit)
+    return Sandbox(spec.name, backend, await backend.root(), limits, audit)
 
 
 class Sandboxes:
@@ -108,11 +118,12 @@ class Sandboxes:
         """Open everything that is configured (the working directory if nothing is). Raises ValueError, OSError,
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
+        opening = Opening(settings.read_only, settings.deny, settings.force)
         audit = _open_audit(settings.audit_log)
         opened: list[Sandbox] = []
         try:
             for spec in specs:
-                opened.append(await _open(spec, settings, audit))
+                opened.append(await _open(spec, opening, settings.limits, audit))
         except BaseException:
             for sandbox in opened:
                 await sandbox.aclose()

@@ -14,9 +14,8 @@ from devbox_mcp.backends.exec import ExecBackend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.backends.shell import ShellBackend
 from devbox_mcp.errors import Denied, DevboxError, InvalidArgument, NotFound, ReadOnly, Unsupported
-from devbox_mcp.kinds import KINDS, open_directory
+from devbox_mcp.kinds import KINDS, Opening, open_directory
 from devbox_mcp.paths import SandboxPath
-from devbox_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -48,9 +47,9 @@ def nothing_there(tmp_path: Path) -> str:
     return f"env PATH={tmp_path / 'empty'}"
 
 
-async def opened(url: str, **settings: Any) -> Backend:
+async def opened(url: str, **rules: Any) -> Backend:
     kind, _, target = url.partition(":")
-    return await KINDS[kind].open(target, Settings(**settings))
+    return await KINDS[kind].open(target, Opening(**rules))
 
 
 def exec_url(command: str, root: Path) -> str:
