@@ -174,7 +174,7 @@ def serve(
         for name, file in (("token", token_file), ("secret", secret_file), ("audit_key", audit_key_file)):
             if file is not None:
                 options[name] = _read_secret(file, name.replace("_", " "))
-        settings = _load({name: value for name, value in options.items() if value not in (None, [])}, config)
+        settings = load_settings({name: value for name, value in options.items() if value not in (None, [])}, config)
         asyncio.run(_run(settings))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -192,7 +192,8 @@ def _read_secret(file: Path, what: str) -> SecretStr:
     return SecretStr(secret)
 
 
-def _load(options: dict[str, Any], config: Path | None) -> Settings:
+def load_settings(options: dict[str, Any], config: Path | None) -> Settings:
+    """Merge what was given with the environment and the file; what is wrong ends the command with one sentence."""
     from devbox_mcp import settings
 
     try:
@@ -208,9 +209,12 @@ def _load(options: dict[str, Any], config: Path | None) -> Settings:
 
 
 async def _run(settings: Settings) -> None:
-    from devbox_mcp.errors import DevboxError
-    from devbox_mcp.sandboxes import Sandboxes
-    from devbox_mcp.servers.mcp import stdio
+    from devbox_mcp.cli.memory import starting
+
+    with starting():
+        from devbox_mcp.errors import DevboxError
+        from devbox_mcp.sandboxes import Sandboxes
+        from devbox_mcp.servers.mcp import stdio
 
     # before a devbox is opened: what is started for that, a credential plugin or ssh, inherits stdin
     pipes = None if settings.http is not None else stdio.claim()
