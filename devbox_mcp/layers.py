@@ -168,6 +168,43 @@ class Layer(Backend):
     async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         return await self._inner.write_batch(items, atomic=atomic)
 
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        return await self._inner.upload_begin(path, token, mode=mode, if_match=if_match)
+
+    async def upload_size(self, path: SandboxPath, token: str) -> int:
+        return await self._inner.upload_size(path, token)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        return await self._inner.upload_add(path, token, offset, data, whole=whole)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        return await self._inner.upload_finish(
+            path, token, size, sha256=sha256, mode=mode, if_match=if_match, executable=executable
+        )
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        return await self._inner.upload_abandon(path, token)
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 
@@ -209,6 +246,38 @@ class ReadOnlyLayer(Layer):
 
     async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
         self._refuse("write", items[0].path)
+
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        self._refuse("upload", path)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        self._refuse("upload", path)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        self._refuse("upload", path)
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        self._refuse("upload", path)
 
 
 class FileSizeLayer(Layer):
@@ -260,6 +329,37 @@ class FileSizeLayer(Layer):
         rest = [item for index, item in enumerate(items) if index not in refused]
         outcomes = iter(await self._inner.write_batch(rest, atomic=atomic) if rest else ())
         return [refused[index] if index in refused else next(outcomes) for index in range(len(items))]
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        if isinstance(data, bytes):
+            self._check(path, offset + len(data))
+        else:
+            data = self._counted(path, data, offset)
+        return await self._inner.upload_add(path, token, offset, data, whole=whole)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        self._check(path, size + (await self._inner_size(path) if mode == "append" else 0))
+        return await self._inner.upload_finish(
+            path, token, size, sha256=sha256, mode=mode, if_match=if_match, executable=executable
+        )
 
     async def _inner_size(self, path: SandboxPath) -> int:
         try:

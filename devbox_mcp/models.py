@@ -23,6 +23,7 @@ class Capability(Enum):
     WATCH = "watch"
     ARCHIVE = "archive"
     BATCH = "batch"
+    UPLOAD = "upload"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,10 +93,10 @@ class Sandbox:
         below = paths.beneath(absolute, self.root)
         return await self._backend.relative(absolute) if below is None else SandboxPath(below)
 
-    async def stat(self, path: SandboxPath, *, sha256: bool = False) -> FileInfo:
+    async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
         """Describe an entry; see Backend.stat."""
         with self._doing("stat", path.text):
-            return await self._backend.stat(path, sha256=sha256)
+            return await self._backend.stat(path, follow=follow, sha256=sha256)
 
     async def list(
         self,
@@ -294,6 +294,57 @@ class Sandbox:
             except DevboxError:
                 continue
         return outcomes
+
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        """Begin a resumable upload; see Backend.upload_begin."""
+        with self._doing("upload", path.text, Scope.WRITE):
+            await self._backend.upload_begin(path, token, mode=mode, if_match=if_match)
+
+    async def upload_size(self, path: SandboxPath, token: str) -> int:
+        """Return how much of an upload has arrived."""
+        with self._doing("upload", path.text, Scope.WRITE):
+            return await self._backend.upload_size(path, token)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        """Add to an upload; see Backend.upload_add."""
+        with self._doing("upload", path.text, Scope.WRITE) as record:
+            size = await self._backend.upload_add(path, token, offset, data, whole=whole)
+            record.bytes = size - offset
+            return size
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        """Let an upload become the file; see Backend.upload_finish."""
+        with self._doing("upload", path.text, Scope.WRITE) as record:
+            written = await self._backend.upload_finish(
+                path, token, size, sha256=sha256, mode=mode, if_match=if_match, executable=executable
+            )
+            record.sha256, record.bytes = written.info.sha256, written.info.size
+            return written
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        """Remove what has arrived of an upload."""
+        with self._doing("upload", path.text, Scope.WRITE):
+            await self._backend.upload_abandon(path, token)
 
     async def archive(self, items: Sequence[SandboxPath], *, on_progress: Progress | None = None) -> Archive:
         """Stream a zip within the transfer limit; see Backend.archive."""

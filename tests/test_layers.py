@@ -20,6 +20,7 @@ from devbox_mcp.paths import SandboxPath
 at = SandboxPath
 METHODS = sorted(name for name, member in vars(Backend).items() if inspect.iscoroutinefunction(member))
 CHANGES = {"write", "mkdir", "delete", "move", "copy", "chmod", "write_batch"}
+CHANGES |= {"upload_begin", "upload_add", "upload_finish", "upload_abandon"}
 
 
 @pytest.fixture
@@ -104,6 +105,10 @@ async def test_every_change_is_refused_before_it_reaches_the_backend(name: str) 
         "copy": (at("a.txt"), at("b.txt")),
         "chmod": (at("a.txt"), 0o600),
         "write_batch": ([BatchItem(at("a.txt"), b"x")],),
+        "upload_begin": (at("a.txt"), "0" * 16),
+        "upload_add": (at("a.txt"), "0" * 16, 0, b"x"),
+        "upload_finish": (at("a.txt"), "0" * 16, 0),
+        "upload_abandon": (at("a.txt"), "0" * 16),
     }
     with pytest.raises(ReadOnly) as caught:
         await getattr(ReadOnlyLayer(Recorder()), name)(*arguments.get(name, (at("a.txt"),)))
@@ -150,6 +155,26 @@ async def test_appending_counts_what_is_there(inner: Backend, tmp_path: Path, st
         await layer.write(at("a.txt"), _chunks(more[:2], more[2:]) if streamed else more, mode="append")
     assert (tmp_path / "a.txt").read_bytes() == b"01234567"
     await layer.write(at("a.txt"), _chunks(b"8", b"9") if streamed else b"89", mode="append")
+    assert (tmp_path / "a.txt").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_arrives_of_an_upload_counts(inner: Backend, tmp_path: Path, streamed: bool) -> None:
+    layer = FileSizeLayer(inner, 10)
+    token = "0" * 16
+    await layer.upload_begin(at("a.txt"), token)
+    await layer.upload_add(at("a.txt"), token, 0, b"01234567")
+    with pytest.raises(TooLarge):
+        await layer.upload_add(at("a.txt"), token, 8, _chunks(b"8", b"9x") if streamed else b"89x")
+    size = await layer.upload_size(at("a.txt"), token)
+    assert size == 9 if streamed else 8  # of a stream that breaks, what had come stays
+    await layer.upload_add(at("a.txt"), token, size, b"89"[size - 8 :])
+    await layer.upload_finish(at("a.txt"), token, 10)
+    assert (tmp_path / "a.txt").read_bytes() == b"0123456789"
+    await layer.upload_begin(at("a.txt"), token)
+    await layer.upload_add(at("a.txt"), token, 0, b"x")
+    with pytest.raises(TooLarge):
+        await layer.upload_finish(at("a.txt"), token, 1, mode="append")
     assert (tmp_path / "a.txt").read_bytes() == b"0123456789"
 
 

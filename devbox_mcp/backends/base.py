@@ -211,5 +211,54 @@ class Backend(ABC):
         """Write many files, flushed together; an outcome for each, in order. With ``atomic`` all or none."""
         raise self._lacks("upload_batch", items[0].path)
 
+    # -- Capability.UPLOAD: a file that arrives in parts, over as many connections and servers as it takes. What has
+    # arrived lies hidden beside the file; nothing else is remembered, and it is swept when nobody has added to it for
+    # a day. ``token`` is 16 random hex digits that whoever begins makes up: it is what protects an upload.
+
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        """Begin an upload to ``path``, making its missing parents; begun already, it stays as it is. What ``write``
+        would refuse and can be refused now is refused now."""
+        raise self._lacks("upload", path)
+
+    async def upload_size(self, path: SandboxPath, token: str) -> int:
+        """Return how many bytes have arrived. Raises NotFound where there is no such upload (any more)."""
+        raise self._lacks("upload", path)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        """Add bytes behind the ``offset`` that have arrived, and return how many have then. Of a stream that breaks,
+        what had come stays; with ``whole`` all of it is added or none. Raises NotFound, Conflict whose data has the
+        ``size`` where it stands elsewhere, Busy while somebody else adds to it."""
+        raise self._lacks("upload", path)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        """Let the ``size`` bytes that have arrived become the file; a write like any other. Without ``sha256`` what
+        lies there must be what was seen to arrive. Raises what ``write`` and ``upload_add`` do; the upload is over
+        then, except after Busy, NoSpace, Timeout and a Conflict about its size, when it may be finished later."""
+        raise self._lacks("upload", path)
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        """Remove what has arrived, if there is anything."""
+        raise self._lacks("upload", path)
+
     def _lacks(self, op: str, path: SandboxPath) -> Unsupported:
         return Unsupported(op, path.text, f"a {type(self).__name__} cannot do this")

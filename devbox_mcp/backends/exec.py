@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from devbox_mcp.backends import answers
 from devbox_mcp.backends.base import Backend, Progress
+from devbox_mcp.backends.exec_uploads import ExecUploads
+from devbox_mcp.backends.pieces import joined, once
 from devbox_mcp.errors import DevboxError, Integrity
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.models import (
@@ -69,6 +71,7 @@ class ExecBackend(Backend):
         wanted = Wanted(root, policy.deny, policy.read_only, use_openat2, python)
         self._transport = transport
         self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline)
+        self._uploads = ExecUploads(self._session)
 
     async def root(self) -> str:
         return (await self._session.hello()).root
@@ -121,7 +124,7 @@ class ExecBackend(Backend):
             return Content(info, start, download.chunks(reply.stream))
         if len(reply.data) != size:
             raise Integrity("read", path.text, "the guest sent another range than was asked for")
-        return Content(info, start, _once(reply.data))
+        return Content(info, start, once(reply.data))
 
     async def write(
         self,
@@ -134,7 +137,7 @@ class ExecBackend(Backend):
         in_place: bool = False,
     ) -> Written:
         args = {"mode": mode, "if_match": if_match, "executable": executable, "in_place": in_place}
-        source = data if not isinstance(data, bytes) else _once(data)
+        source = data if not isinstance(data, bytes) else once(data)
         first, rest = await gather(source)
         upload = Upload(self._session, path.text, args)
         try:
@@ -281,9 +284,51 @@ class ExecBackend(Backend):
             }
             for item in items
         ]  # fmt: skip
-        body = _joined([item.data for item in items])
+        body = joined([item.data for item in items])
         reply = await self._call("write_batch", {"items": plain, "atomic": atomic}, "write", path, body=body)
         return _parse(lambda value: answers.outcomes(items, value), reply.value, "write", path)
+
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        await self._uploads.begin(path.text, token, mode, if_match)
+
+    async def upload_size(self, path: SandboxPath, token: str) -> int:
+        return await self._uploads.size(path.text, token)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        return await self._uploads.add(path.text, token, offset, data, whole=whole)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        options = {"mode": mode, "if_match": if_match, "executable": executable}
+        try:
+            reply = await self._uploads.finish(path.text, token, size, sha256, options)
+        except ConnectionLost as error:
+            if sha256 is None:
+                raise
+            return await self._decide(path, sha256.lower(), mode, error)
+        return _parse(answers.written, reply.value, "upload", path)
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        await self._uploads.abandon(path.text, token)
 
     async def aclose(self) -> None:
         await self._session.aclose()
@@ -362,26 +407,3 @@ def _count(value: Any) -> int:
     if type(value) is not int:
         raise TypeError("a number")
     return value
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
-
-
-_JOINED = 1 << 20
-
-
-async def _joined(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """Give many small pieces as a few large ones."""
-    gathered: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        gathered.append(piece)
-        size += len(piece)
-        if size >= _JOINED:
-            yield b"".join(gathered)
-            gathered.clear()
-            size = 0
-    if gathered:
-        yield b"".join(gathered)

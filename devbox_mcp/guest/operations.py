@@ -209,6 +209,14 @@ def _upload_add(files: Files, request: Request) -> Any:
     return files.uploads().add(body=request.body, job=request.job, sha256=request.sha256, **args)
 
 
+def _upload_extend(files: Files, request: Request) -> Any:
+    return files.uploads().extend(body=request.body, job=request.job, sha256=request.sha256, **request.args)
+
+
+def _upload_size(files: Files, request: Request) -> Any:
+    return files.uploads().size(**request.args)
+
+
 def _upload_finish(files: Files, request: Request) -> Any:
     return files.uploads().finish(job=request.job, **request.args)
 
@@ -322,6 +330,8 @@ OPERATIONS = {
     "write": Operation(_write),
     "upload_begin": Operation(_upload_begin),
     "upload_add": Operation(_upload_add),
+    "upload_extend": Operation(_upload_extend),
+    "upload_size": Operation(_upload_size),
     "upload_finish": Operation(_upload_finish),
     "upload_abandon": Operation(_upload_abandon),
     "mkdir": Operation(_mkdir),

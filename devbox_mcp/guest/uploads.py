@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional
 
 from . import names, targets
-from .beneath import Root, check_regular
+from .beneath import Place, Root, check_regular
 from .contents import copy_rest
 from .drafts import Draft
 from .errors import GuestError, os_errors
@@ -23,12 +23,15 @@ from .job import Job
 from .locks import Parent, try_lock
 from .sweep import sweep_once
 from .targets import Target
+from .versions import check_prefix
 from .writing import check_mode, settle
 
 _KIND = "upload"
 _TOKEN = re.compile(r"[0-9a-f]{16}")
-_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _REMEMBERED = 64
+#: What keeps an upload from its end today and may not tomorrow: what has arrived stays.
+_PASSING = ("busy", "cancelled", "no_space", "timeout")
 
 
 class _Arrived(NamedTuple):
@@ -74,71 +77,119 @@ class Uploads:
         Returns the token to go on with: another one where a session that is lost, but not ended, still holds this
         one. Raises not_found for an upload that is gone, conflict where fewer bytes have arrived, integrity.
         """
-        with os_errors(path), targets.locate(self._root, path, None) as place, Parent(place) as parent:
+        with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
             draft = self._resumed(parent, path, token, offset, job)
-            before = draft.digest.copy()
+            return self._filled(draft, body, path, job, sha256)
+
+    def extend(
+        self, path: str, token: str, offset: int, body: Iterable[bytes], job: Job, sha256: Optional[Callable[[], str]]
+    ) -> int:
+        """Add a chunk where the upload stands, all of it or none, and return how much has arrived then; for senders
+        that may meet each other. ``sha256`` as for ``add``.
+
+        Raises not_found for an upload that is gone, conflict where it stands elsewhere (``size`` tells where), busy
+        while somebody else adds to it, integrity.
+        """
+        with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
+            draft = self._resumed(parent, path, token, offset, job, exact=True)
+            self._filled(draft, body, path, job, sha256)
+            return draft.size
+
+    def size(self, path: str, token: str) -> int:
+        """Return how much has arrived. Raises not_found for an upload that is gone."""
+        name = _name(token, path)
+        with os_errors(path), self._root.locate(path) as place, Parent(place) as parent:
+            fd = _open(parent, path, name)
             try:
-                _fill(draft, body, path, job, sha256)
-            except BaseException:
-                draft.cut(offset, before)
-                raise
-            else:
-                token = draft.name.rpartition("-")[2]
-                self._remember(token, _Arrived(draft.size, draft.digest.copy()))
-                return token
+                st = os.fstat(fd)
             finally:
-                draft.keep()
+                os.close(fd)
+            _check(st, path)
+            return st.st_size
 
     def finish(
         self,
         path: str,
         token: str,
         size: int,
-        sha256: str,
+        sha256: Optional[str],
         job: Job,
         *,
         mode: str = "overwrite",
         if_match: Optional[str] = None,
         executable: Optional[bool] = None,
         in_place: bool = False,
+        exact: bool = False,
     ) -> Dict[str, Any]:
-        """Let an upload of ``size`` bytes become the file; the rest is as for ``writing.write``. Whatever comes of
-        it, the upload is over."""
+        """Let an upload of ``size`` bytes become the file; the rest is as for ``writing.write``. Without a ``sha256``
+        what lies there must be what had arrived, as far as this session saw it. Whatever comes of it, the upload is
+        over; with ``exact``, which is for those who ``extend``, it stays where it may be finished later."""
         check_mode(mode, path)
-        with os_errors(path), targets.locate(self._root, path, if_match) as place, Parent(
-            place
-        ) as parent, self._resumed(parent, path, token, size, job) as draft:
+        with os_errors(path), self._place(path, token, if_match) as place, Parent(place) as parent, self._resumed(
+            parent, path, token, size, job, exact=exact
+        ) as draft:
+            try:
+                if sha256 is None and self._recall(token, size) is not None:
+                    sha256 = _hash(draft.fd, size, path, job).hexdigest()
+                draft.verify(sha256)
+                target = Target(place, parent, path, executable, create=mode == "create")
+                answer = settle(
+                    target, draft, job, mode=mode, if_match=if_match, executable=executable, in_place=in_place
+                )
+            except GuestError as error:
+                if exact and error.code in _PASSING:
+                    draft.keep()
+                else:
+                    self._forget(token)
+                raise
             self._forget(token)
-            draft.verify(sha256)
-            target = Target(place, parent, path, executable, create=mode == "create")
-            return settle(target, draft, job, mode=mode, if_match=if_match, executable=executable, in_place=in_place)
+            return answer
 
     def abandon(self, path: str, token: str) -> None:
         """Remove what has arrived, if there is anything."""
         self._forget(token)
         name = _name(token, path)
-        self._root.policy.check_write(path)
         try:
-            with os_errors(path), self._root.locate(path) as place, Parent(place) as parent:
+            with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
                 os.unlink(name, dir_fd=parent.fd)
         except GuestError as error:
             if error.code != "not_found":
                 raise
 
-    def _resumed(self, parent: Parent, path: str, token: str, size: int, job: Job) -> Draft:
-        """Open what has arrived, cut to ``size``, locked, and positioned at its end."""
+    def _place(self, path: str, token: str, if_match: Optional[str] = None) -> Place:
+        """Resolve the path of an upload that was begun: its parents are there, or it is gone."""
+        _name(token, path)
+        check_prefix(if_match, path)
+        self._root.policy.check_write(path)
+        return self._root.locate(path)
+
+    def _filled(
+        self, draft: Draft, body: Iterable[bytes], path: str, job: Job, sha256: Optional[Callable[[], str]]
+    ) -> str:
+        """Add a chunk, all of it or none, and return the token to go on with."""
+        size, before = draft.size, draft.digest.copy()
+        try:
+            _fill(draft, body, path, job, sha256)
+        except BaseException:
+            draft.cut(size, before)
+            raise
+        else:
+            token = draft.name.rpartition("-")[2]
+            self._remember(token, _Arrived(draft.size, draft.digest.copy()))
+            return token
+        finally:
+            draft.keep()
+
+    def _resumed(self, parent: Parent, path: str, token: str, size: int, job: Job, *, exact: bool = False) -> Draft:
+        """Open what has arrived, cut to ``size``, locked, and positioned at its end. With ``exact`` nothing is cut,
+        and who holds it is not passed by."""
         name = _name(token, path)
+        fd = _open(parent, path, name)
         try:
-            fd = os.open(name, _OPEN, dir_fd=parent.fd)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP):
-                raise
-            raise GuestError("not_found", path, "the upload is gone", "begin again") from error
-        try:
-            st = os.fstat(fd)
-            _check(st, size, path)
+            free = try_lock(fd)
+            _check_state(parent, name, os.fstat(fd), size, path, free=free, exact=exact)
             digest = self._recall(token, size) or _hash(fd, size, path, job)
-            if not try_lock(fd):
+            if not free:
                 return self._moved(parent, path, fd, size, digest)
         except BaseException:
             os.close(fd)
@@ -188,13 +239,46 @@ def _name(token: str, path: str) -> str:
     return "%s%s-%s" % (names.OWN_PREFIX, _KIND, token)
 
 
-def _check(st: os.stat_result, size: int, path: str) -> None:
+def _open(parent: Parent, path: str, name: str) -> int:
+    try:
+        return os.open(name, _FLAGS, dir_fd=parent.fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        raise _gone(path) from error
+
+
+def _check_state(
+    parent: Parent, name: str, st: os.stat_result, size: int, path: str, *, free: bool, exact: bool
+) -> None:
+    """Look under the lock: until then somebody may have finished it, and it be the file."""
+    if exact and not free:
+        raise GuestError("busy", path, "somebody else is adding to this upload", "try again in a moment")
+    if not _is_named(parent, name, st):
+        raise _gone(path)
+    _check(st, path)
+    if st.st_size < size or (exact and st.st_size != size):
+        detail = "%d bytes have arrived, not %d" % (st.st_size, size)
+        raise GuestError("conflict", path, detail, "go on from where it stands", size=st.st_size)
+
+
+def _is_named(parent: Parent, name: str, st: os.stat_result) -> bool:
+    try:
+        there = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (st.st_dev, st.st_ino)
+
+
+def _gone(path: str) -> GuestError:
+    return GuestError("not_found", path, "the upload is gone", "begin again")
+
+
+def _check(st: os.stat_result, path: str) -> None:
     check_regular(st, path)
     # a name more would be another file's, put here to be cut
     if st.st_uid != os.geteuid() or st.st_nlink != 1:
         raise GuestError("permission_denied", path, "the upload is another user's", "begin again")
-    if st.st_size < size:
-        raise GuestError("conflict", path, "only %d of %d bytes have arrived" % (st.st_size, size))
 
 
 def _fill(draft: Draft, body: Iterable[bytes], path: str, job: Job, sha256: Optional[Callable[[], str]]) -> None:

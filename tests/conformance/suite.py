@@ -25,6 +25,7 @@ from .topics.reading import TestRead
 from .topics.search import TestSearch
 from .topics.special import TestSpecialFiles
 from .topics.stat import TestStat
+from .topics.uploads import TestUploads
 from .topics.versions import TestVersions
 from .topics.watch import TestWatch
 from .topics.writing import TestOldFiles, TestWrite
@@ -54,6 +55,7 @@ __all__ = [
     "TestSearch",
     "TestSpecialFiles",
     "TestStat",
+    "TestUploads",
     "TestVersions",
     "TestWatch",
     "TestWrite",

@@ -12,7 +12,7 @@ from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.listing import list_directory
-from devbox_mcp.guest.locks import Parent
+from devbox_mcp.guest.locks import Parent, locked
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.guest.sweep import sweep
 from devbox_mcp.guest.uploads import Uploads
@@ -264,3 +264,107 @@ def test_what_nobody_adds_to_for_a_day_is_swept(root, leftovers):
         assert len(leftovers()) == 1
         sweep(parent, time.time() + 25 * 3600)
         assert leftovers() == []
+
+
+def extend(uploads, token, offset, data, said=None):
+    return uploads.extend("d/f", token, offset, [data], Job(), lambda: said or sha(data))
+
+
+def holding(part):
+    """Another program that holds what has arrived."""
+    command = [sys.executable, "-c", _HOLDER, str(part)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    return holder
+
+
+def test_sessions_that_may_meet_extend_it_in_turn(root, tmp_path, leftovers):
+    first, second = Uploads(root), Uploads(root)
+    token = begin(first)
+    assert extend(first, token, 0, ONE) == len(ONE)
+    assert second.size("d/f", token) == len(ONE)
+    assert extend(second, token, len(ONE), TWO) == len(ONE + TWO)
+    assert extend(first, token, len(ONE + TWO), THREE) == len(WHOLE)
+    answer = second.finish("d/f", token, len(WHOLE), None, Job(), exact=True)
+    assert answer["info"]["sha256"] == sha(WHOLE)
+    assert (tmp_path / "d/f").read_bytes() == WHOLE
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("offset", [0, 1, len(ONE) - 1, len(ONE) + 1])
+def test_a_chunk_for_another_place_is_told_where_it_stands(root, offset):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    extend(uploads, token, 0, ONE)
+    for call in (extend, lambda *_: uploads.finish("d/f", token, offset, None, Job(), exact=True)):
+        with pytest.raises(GuestError) as caught:
+            call(uploads, token, offset, TWO)
+        assert (caught.value.code, caught.value.data["size"]) == ("conflict", len(ONE))
+    assert uploads.size("d/f", token) == len(ONE)
+
+
+def test_what_somebody_else_holds_is_busy_and_stays(root, tmp_path, leftovers):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    extend(uploads, token, 0, ONE)
+    [part] = leftovers()
+    holder = holding(part)
+    try:
+        refused("busy", extend, uploads, token, len(ONE), TWO)
+        refused("busy", uploads.finish, "d/f", token, len(ONE), None, Job(), exact=True)
+    finally:
+        holder.kill()
+        holder.communicate()
+    uploads.finish("d/f", token, len(ONE), None, Job(), exact=True)
+    assert (tmp_path / "d/f").read_bytes() == ONE
+
+
+def test_the_file_is_not_written_into_by_who_found_it_as_an_upload(root, tmp_path, leftovers, monkeypatch):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    extend(uploads, token, 0, ONE)
+    from devbox_mcp.guest import uploads as room
+
+    def finished_meanwhile(fd):
+        monkeypatch.undo()
+        Uploads(root).finish("d/f", token, len(ONE), None, Job(), exact=True)
+        return True
+
+    monkeypatch.setattr(room, "try_lock", finished_meanwhile)
+    refused("not_found", extend, uploads, token, len(ONE), TWO)
+    assert (tmp_path / "d/f").read_bytes() == ONE
+
+
+def test_without_a_hash_what_arrived_here_is_compared_with_what_lies_there(root, tmp_path, leftovers):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    extend(uploads, token, 0, ONE)
+    [part] = leftovers()
+    with open(str(part), "r+b") as file:
+        file.write(b"X")
+    refused("integrity", uploads.finish, "d/f", token, len(ONE), None, Job(), exact=True)
+    assert leftovers() == []
+    assert not (tmp_path / "d/f").exists()
+
+
+def test_an_end_that_may_come_later_keeps_what_arrived(root, tmp_path, leftovers):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    extend(uploads, token, 0, ONE)
+    stopped = Job()
+    stopped.cancel()
+    with root.locate("d/f") as place, Parent(place) as parent, locked((parent,), Job()):
+        refused("cancelled", uploads.finish, "d/f", token, len(ONE), sha(ONE), stopped, exact=True)
+    assert uploads.size("d/f", token) == len(ONE)
+    uploads.finish("d/f", token, len(ONE), sha(ONE), Job(), exact=True)
+    assert (tmp_path / "d/f").read_bytes() == ONE
+    assert leftovers() == []
+
+
+def test_looking_for_what_is_gone_makes_nothing(root, tmp_path):
+    uploads = Uploads(root)
+    token = "0" * 16
+    refused("not_found", uploads.size, "new/d/f", token)
+    refused("not_found", uploads.extend, "new/d/f", token, 0, [b"x"], Job(), None)
+    refused("not_found", uploads.finish, "new/d/f", token, 0, None, Job(), exact=True)
+    assert list(tmp_path.iterdir()) == []

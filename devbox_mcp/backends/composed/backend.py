@@ -37,7 +37,8 @@ class Composed(Backend):
     what is before the first dash (an inode's number), and to change with every change: by that, watching sees
     changes and moves. See ``batch.py`` for what ``write_batch`` promises."""
 
-    capabilities = frozenset(Capability)
+    #: No uploads that others go on with: what has arrived would have to be locked where it lies.
+    capabilities = frozenset(Capability) - {Capability.UPLOAD}
 
     def __init__(self) -> None:
         self._reader = LineReader(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -28,6 +29,13 @@ async def _batch(box: Box, path: str) -> None:
     (outcome,) = await box.backend.write_batch([BatchItem(at(path), b"new")])
     if outcome.error is not None:
         raise outcome.error
+
+
+async def _upload(box: Box, path: str) -> None:
+    token = secrets.token_hex(8)
+    await box.backend.upload_begin(at(path), token)
+    await box.backend.upload_add(at(path), token, 0, b"new")
+    await box.backend.upload_finish(at(path), token, 3)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ OPERATIONS = [
     Operation("watch", lambda box, path: box.backend.watch(at(path), timeout=0), capability=Capability.WATCH),
     Operation("archive", _archive, capability=Capability.ARCHIVE),
     Operation("batch", _batch, changes=True, capability=Capability.BATCH),
+    Operation("upload", _upload, changes=True, capability=Capability.UPLOAD),
 ]
 
 NAMES = {operation.name for operation in OPERATIONS}
