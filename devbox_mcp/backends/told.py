@@ -105,6 +105,44 @@ class WindowJson(TypedDict):
     """a NUL byte was seen, and no line is shown"""
 
 
+class RootJson(TypedDict):
+    """The place of an absolute path."""
+
+    path: str | None
+    """null where it is outside the root"""
+
+
+class CreatedJson(TypedDict):
+    """Whether a directory is new."""
+
+    created: bool
+
+
+class DeletedJson(TypedDict):
+    """How many entries went."""
+
+    deleted: int
+
+
+class ChangedJson(TypedDict):
+    """How many entries got other permission bits."""
+
+    changed: int
+
+
+class EditedJson(TypedDict):
+    """What an edit did, or would do."""
+
+    path: str
+    diff: str
+    """in unified form"""
+    replacements: int
+    previous: str
+    """the sha256 of what was edited"""
+    written: WrittenJson | None
+    """null for a dry run"""
+
+
 class FoundJson(TypedDict):
     """Entries that match a glob."""
 

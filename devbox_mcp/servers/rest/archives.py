@@ -1,0 +1,87 @@
+"""Many files in one stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from starlette.responses import Response
+
+from devbox_mcp.callers import Scope
+from devbox_mcp.errors import InvalidArgument
+from devbox_mcp.servers.rest.calls import Call
+from devbox_mcp.servers.rest.changing import SMALL_JSON, Asked
+from devbox_mcp.servers.rest.incoming import json_body
+from devbox_mcp.servers.rest.operations import Answer, Body, Operation, Routes, json_of
+from devbox_mcp.servers.rest.outgoing import Stream
+from devbox_mcp.servers.rest.parameters import Choice, Several
+
+ROUTES = Routes("archives")
+
+Format = Literal["zip", "tar.gz"]
+
+PATHS = Several("path", "A file or directory to put in; may be given many times.", (), required=True)
+FORMAT: Choice[Format] = Choice("format", "What to make.", "zip", words=("zip", "tar.gz"))
+
+_ANSWERS = {200: Answer("The archive, as it is made.", Body({"application/zip": None, "application/gzip": None}))}
+_ERRORS = ("too_large", "escapes_root", "permission_denied", "denied", "unsupported")
+_ABOUT = (
+    "Links are kept as links, and modes and times as they are. Names are from the root. An archive that cannot be "
+    "finished breaks the connection."
+)
+
+
+class Archived(Asked):
+    paths: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    format: Format = "zip"
+
+
+GET = Operation(
+    ("GET",), "/archive", "archive", "archive", Scope.READ, "Download files and directories as an archive", _ABOUT,
+    _ANSWERS, (PATHS, FORMAT), errors=_ERRORS,
+)  # fmt: skip
+POST = Operation(
+    ("POST",), "/archive", "archive_many", "archive", Scope.READ, "The same for a long list of paths", _ABOUT,
+    _ANSWERS, body=json_of(Archived, {"paths": ["src", "README.md"], "format": "zip"}), errors=_ERRORS,
+)  # fmt: skip
+
+
+@ROUTES.add(GET)
+async def archive(call: Call) -> Response:
+    return await _archive(call, call.get(PATHS), call.get(FORMAT))
+
+
+@ROUTES.add(POST)
+async def archive_many(call: Call) -> Response:
+    asked = await json_body(call.request, "archive", Archived, SMALL_JSON)
+    return await _archive(call, asked.paths, asked.format)
+
+
+async def _archive(call: Call, texts: Sequence[str], wanted: Format) -> Response:
+    paths = [await call.named(text) for text in texts]
+    if wanted != "zip":
+        raise InvalidArgument("archive", ".", "only zip is made yet")
+    chunks = await _begun(aiter(await call.sandbox.archive(paths)))
+    headers = [
+        (b"content-type", b"application/zip"),
+        (b"content-disposition", f'attachment; filename="{call.sandbox.name}.zip"'.encode("ascii")),
+    ]
+    return Stream(200, headers, chunks)
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Return an iterator whose first chunk is there: what goes wrong before it is still told as an error."""
+    first = await anext(chunks, b"")
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+    return all_of_them()

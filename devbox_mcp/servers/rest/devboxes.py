@@ -1,0 +1,97 @@
+"""Which devboxes there are for the caller."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from starlette.responses import Response
+
+from devbox_mcp.callers import Scope
+from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.servers.rest.calls import Call, told
+from devbox_mcp.servers.rest.operations import Answer, Operation, Routes, json_of
+
+#: Addresses without a devbox's name, and the devbox itself.
+ROUTES = Routes("devboxes")
+
+
+class DevboxJson(TypedDict):
+    """A devbox by name."""
+
+    name: str
+    root: str
+    """as programs inside see it"""
+    default: bool
+    """meant where none is named"""
+
+
+class DevboxesJson(TypedDict):
+    """Those that the caller may reach."""
+
+    devboxes: list[DevboxJson]
+
+
+class LimitsJson(TypedDict):
+    """How much one request may do, in bytes, numbers and seconds."""
+
+    file: int
+    """a file after any write"""
+    edit: int
+    """a file that is edited"""
+    text: int
+    """a window of lines"""
+    batch: int
+    """content of a batch"""
+    batch_files: int
+    transfer: int
+    """an archive"""
+    archive_files: int
+    page: int
+    """entries of a page unless asked for more"""
+    page_most: int
+    depth: int
+    watch: float
+    """longest wait for a change"""
+
+
+class DevboxDetailsJson(DevboxJson):
+    """A devbox with what it can do."""
+
+    capabilities: list[str]
+    """what the backend does natively"""
+    limits: LimitsJson
+
+
+def _told(call: Call, sandbox: Sandbox) -> DevboxJson:
+    return {"name": sandbox.name, "root": sandbox.root, "default": sandbox.name == call.sandboxes.default.name}
+
+
+LISTED = Operation(
+    ("GET",), "/v1/devboxes", "devboxes", "devboxes", Scope.READ, "List the devboxes",
+    "Those that the caller may reach; any other does not exist for it.",
+    {200: Answer("The devboxes, the default one first.", json_of(DevboxesJson))},
+)  # fmt: skip
+
+
+@ROUTES.add(LISTED)
+async def listed(call: Call) -> Response:
+    return told({"devboxes": [_told(call, sandbox) for sandbox in call.sandboxes]})
+
+
+DEVBOX = Operation(
+    ("GET",), "/v1/devboxes/{devbox}", "devbox", "devbox", Scope.READ, "Describe a devbox",
+    "Its root, what it can do, and the limits.",
+    {200: Answer("The devbox.", json_of(DevboxDetailsJson))},
+)  # fmt: skip
+
+
+@ROUTES.add(DEVBOX)
+async def devbox(call: Call) -> Response:
+    sandbox = call.sandbox
+    return told(
+        {
+            **_told(call, sandbox),
+            "capabilities": sorted(capability.value for capability in sandbox.capabilities),
+            "limits": {name: getattr(sandbox.limits, name) for name in LimitsJson.__annotations__},
+        }
+    )

@@ -1,0 +1,156 @@
+"""Bodies of requests: bounded, never trusted about their length, and compared with their digest."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from devbox_mcp.errors import Cancelled, DevboxError, Integrity, InvalidArgument, TooLarge
+from devbox_mcp.servers.rest.failures import HttpFailure
+
+M = TypeVar("M", bound=BaseModel)
+
+#: What is not larger is gathered, and written in one go.
+SMALL = 1 << 20
+_SHA256 = re.compile(r"(?:\A|,)\s*sha-256\s*=\s*(?P<value>[^,]*)")
+_DIGESTS = ("content-digest", "repr-digest")
+
+
+def too_large(op: str, path: str, most: int) -> TooLarge:
+    """Return the error for a body over its limit."""
+    return TooLarge(op, path, f"the body is larger than {most} bytes", hint="send less in one request", limit=most)
+
+
+async def pieces(request: Request, op: str, path: str, most: int) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives. Raises TooLarge, and Cancelled where it ends before its end."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large(op, path, most)
+    arrived = 0
+    try:
+        async for piece in request.stream():
+            arrived += len(piece)
+            if arrived > most:
+                raise too_large(op, path, most)
+            if piece:
+                yield piece
+    except ClientDisconnect:
+        raise Cancelled(op, path, "the body ended before its end", hint="nothing was changed; send it again") from None
+
+
+async def gathered(request: Request, op: str, path: str, most: int) -> bytes:
+    """Return a whole body. Raises TooLarge, Cancelled."""
+    return b"".join([piece async for piece in pieces(request, op, path, most)])
+
+
+async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
+    """Return a JSON body as a model. Raises TooLarge, InvalidArgument, and HttpFailure for another media type."""
+    require_type(request, op, ".", "application/json")
+    body = await gathered(request, op, ".", most)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidArgument(op, ".", _first_of(error), hint="/docs shows the body that is meant") from None
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def media_type(request: Request) -> str:
+    """Return the media type of the body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_type(request: Request, op: str, path: str, *known: str) -> str:
+    """Return the body's media type if it is one of those. Raises HttpFailure with 415."""
+    found = media_type(request)
+    if found not in known:
+        raise HttpFailure(
+            InvalidArgument(op, path, f"Content-Type is {found[:80] or 'missing'}", hint=f"send {' or '.join(known)}"),
+            status=415,
+        )
+    return found
+
+
+class Digest:
+    """The sha256 that a client says its body has."""
+
+    def __init__(self, expected: bytes) -> None:
+        self._expected = expected
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], op: str, path: str) -> Digest | None:
+        """Read Content-Digest or Repr-Digest (RFC 9530); None where neither tells a sha256. Raises
+        InvalidArgument."""
+        found: set[bytes] = set()
+        for name in _DIGESTS:
+            match = _SHA256.search(headers.get(name, ""))
+            if match is not None:
+                found.add(_decoded(match["value"].strip(), op, path))
+        if len(found) > 1:
+            raise InvalidArgument(op, path, "Content-Digest and Repr-Digest differ")
+        return cls(found.pop()) if found else None
+
+    def check(self, body: bytes, op: str, path: str) -> None:
+        """Raise Integrity for another body."""
+        self._compare(hashlib.sha256(body), op, path)
+
+    async def checked(self, body: AsyncIterator[bytes], op: str, path: str) -> AsyncIterator[bytes]:
+        """Pass a body on, and raise Integrity at its end if it was another one: before whoever writes it knows that
+        it is complete."""
+        digest = hashlib.sha256()
+        async for piece in body:
+            digest.update(piece)
+            yield piece
+        self._compare(digest, op, path)
+
+    def _compare(self, digest: hashlib._Hash, op: str, path: str) -> None:
+        if digest.digest() != self._expected:
+            raise Integrity(op, path, "the body does not have the sha256 that its digest header tells")
+
+
+def _decoded(value: str, op: str, path: str) -> bytes:
+    try:
+        if value[:1] != ":" or value[-1:] != ":" or len(value) < 2:
+            raise ValueError
+        digest = base64.b64decode(value[1:-1], validate=True)
+        if len(digest) != hashlib.sha256().digest_size:
+            raise ValueError
+    except (ValueError, binascii.Error):
+        raise InvalidArgument(op, path, "the digest header is not of the form sha-256=:BASE64:") from None
+    return digest
+
+
+async def small_or_stream(body: AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
+    """Return a body as bytes if it is small, otherwise as the stream that it is."""
+    begun: list[bytes] = []
+    size = 0
+    async for piece in body:
+        begun.append(piece)
+        size += len(piece)
+        if size > SMALL:
+            return _resumed(begun, body)
+    return b"".join(begun)
+
+
+async def _resumed(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in begun:
+        yield piece
+    begun.clear()
+    async for piece in rest:
+        yield piece
+
+
+def refusal(error: DevboxError, status: int) -> HttpFailure:
+    """Return an error with the status that HTTP has for it."""
+    return HttpFailure(error, status=status)

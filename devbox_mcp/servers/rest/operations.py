@@ -1,0 +1,115 @@
+"""A route and all that is told of it: the parser, the router and the description have it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from devbox_mcp.callers import Scope
+from devbox_mcp.servers.rest.calls import Call
+from devbox_mcp.servers.rest.parameters import Parameter
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+#: What can go wrong with every request to a devbox.
+ALWAYS = ("invalid_argument", "unauthenticated", "forbidden", "not_found", "rate_limited", "unavailable", "io_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of a request, or of an answer."""
+
+    name: str
+    description: str
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request or an answer may carry: by media type a type that tells the schema, or None for any bytes."""
+
+    types: Mapping[str, Any]
+    description: str = ""
+    example: Any = None
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is no error."""
+
+    description: str
+    body: Body | None = None
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``op`` is what errors call it; ``errors`` the codes beyond those that any request may meet."""
+
+    methods: tuple[str, ...]
+    path: str
+    name: str
+    op: str
+    scope: Scope
+    summary: str
+    description: str
+    answers: Mapping[int, Answer]
+    query: tuple[Parameter[Any], ...] = ()
+    headers: tuple[Header, ...] = ()
+    body: Body | None = None
+    errors: tuple[str, ...] = ()
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """where an error has another status than its code's"""
+
+    def beneath(self, prefix: str) -> Operation:
+        """Return the same with its whole path."""
+        return replace(self, path=prefix + self.path)
+
+
+class PlainRoute(APIRoute):
+    """A route whose endpoint takes the request as it is: nothing is injected, so nothing is looked for."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # a coroutine function is what is meant
+        endpoint: Callable[[Request], Awaitable[Response]] = self.endpoint
+        return endpoint
+
+
+def json_of(kind: type[BaseModel] | Any, example: Any = None) -> Body:
+    """Return a body of JSON."""
+    return Body({"application/json": kind}, example=example)
+
+
+class Routes:
+    """The routes of one topic, in order."""
+
+    def __init__(self, topic: str) -> None:
+        self.router = APIRouter(route_class=PlainRoute, tags=[topic])
+        self.operations: list[Operation] = []
+
+    def add(self, operation: Operation) -> Callable[[Handler], Handler]:
+        """Register the handler of an operation."""
+
+        def register(handler: Handler) -> Handler:
+            async def endpoint(request: Request) -> Response:
+                return await handler(Call(request, operation))
+
+            self.operations.append(operation)
+            for method in operation.methods:
+                self.router.add_api_route(
+                    operation.path.replace("{path}", "{path:path}"),
+                    endpoint,
+                    methods=[method],
+                    name=operation.name,
+                    include_in_schema=False,
+                )
+            return handler
+
+        return register
