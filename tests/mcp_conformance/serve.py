@@ -10,6 +10,7 @@ import warnings
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers import serving
 from devbox_mcp.servers.mcp import http
 from devbox_mcp.servers.mcp.server import Door
 from devbox_mcp.settings import load
@@ -23,10 +24,10 @@ async def main(directory: str) -> None:
     sandboxes = await Sandboxes.open(settings)
     door = Door(sandboxes, settings, over_stdio=False)
     await fixtures.load(door.server, door._subscriptions.bus)
-    listener = http.bind(HOST, 0)
+    listener = serving.bind(HOST, 0)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  # what the caller waits for
     try:
-        await http.serve(http.create_app(door.server, settings, HOST), listener)
+        await serving.serve(http.create_app(door.server, settings, HOST), listener)
     finally:
         await door.aclose()
         await sandboxes.aclose()

@@ -1,0 +1,95 @@
+"""One server from its first connection to its graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from devbox_mcp.servers.serving.connections import MOST_HEAD, Timeouts, connection_class
+from devbox_mcp.servers.serving.streams import Streams
+
+#: What is under way when the server is told to end gets so long.
+GRACE_SECONDS = 30
+_MOST_CONNECTIONS = 512
+#: A message carries one body of at most 1 MiB and its head.
+_MOST_MESSAGE = 2 * 1024 * 1024
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a command that serves HTTP on the fastest event loop there is."""
+    try:
+        import uvloop  # noqa: PLC0415  may be missing
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    on_stop: Callable[[], None] = lambda: None,
+    *,
+    timeouts: Timeouts | None = None,
+    tls: ssl.SSLContext | None = None,
+    grace: int = GRACE_SECONDS,
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. Then ``on_stop`` is called, nobody is listened to any more, event streams
+    end, and what else is under way gets ``grace`` seconds to."""
+    streams = Streams(app)
+
+    def stop() -> None:
+        on_stop()
+        streams.close()
+
+    config = uvicorn.Config(
+        streams,
+        http=connection_class(timeouts or Timeouts()),
+        ws="websockets-sansio",
+        ws_max_size=_MOST_MESSAGE,
+        # what is small gains nothing, and what is compressed may be a bomb
+        ws_per_message_deflate=False,
+        log_level="error",
+        access_log=False,
+        lifespan="on",
+        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=MOST_HEAD,
+        timeout_graceful_shutdown=grace,
+        server_header=False,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+    )
+    await _Server(config, stop).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Returns at a signal, where uvicorn would raise it once more, so that the caller can close what it opened."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
