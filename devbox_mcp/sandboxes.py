@@ -140,6 +140,11 @@ class Sandboxes:
         return list(self._by_name)
 
     @property
+    def audit(self) -> AuditLog:
+        """Where what happens to them is recorded."""
+        return self._audit
+
+    @property
     def default(self) -> Sandbox:
         """The one that is meant where none is named. Raises NotFound for a caller who may reach none."""
         for sandbox in self:

@@ -1,0 +1,1 @@
+"""Who may come in over HTTP, and what for: keys, tokens of issuers, signed URLs, and the hosts that are served."""
