@@ -244,12 +244,12 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
 
             await _until_told(stdio.serve(door.server, pipes))
             return
-        from devbox_mcp.servers.mcp import http
+        from devbox_mcp.servers import gateway, serving
 
-        host, port = http.split_address(settings.http)
+        host, port = serving.split_address(settings.http)
         try:
-            app = http.create_app(door.server, settings, host)
-            listener = http.bind(host, port)
+            app = gateway.create_app(sandboxes, settings, door, host)
+            listener = serving.bind(host, port)
         except OSError as error:
             _refuse(f"cannot listen on {settings.http}: {error.strerror}; choose another HOST:PORT")
         except ValueError as error:
@@ -258,7 +258,8 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         # the port may have been 0, for any that is free
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
         typer.echo(f"devbox-mcp serves {names} at http://{address}/mcp", err=True)
-        await http.serve(app, listener, door.end_streams)
+        timeouts = serving.Timeouts(settings.header_timeout, settings.body_timeout)
+        await serving.serve(app, listener, door.end_streams, timeouts=timeouts)
     finally:
         await door.aclose()
 
