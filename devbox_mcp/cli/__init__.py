@@ -5,16 +5,39 @@ from __future__ import annotations
 import typer
 
 from devbox_mcp import __version__
+from devbox_mcp.cli import changing, copying, looking
+from devbox_mcp.cli.doctor import doctor
+from devbox_mcp.cli.failing import TABLE
 from devbox_mcp.cli.serve import serve
 
 app = typer.Typer(
     name="devbox-mcp",
     help="Hands for AI agents on the files of a development sandbox.",
+    epilog=TABLE,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve)
+_SERVER, _FILES = "The server", "Files: DEVBOX is a directory, k8s://…, exec:…, https://…, or a configured name"
+app.command("serve", rich_help_panel=_SERVER)(serve)
+app.command("doctor", rich_help_panel=_SERVER)(doctor)
+for name, command in (
+    ("ls", looking.ls),
+    ("cat", looking.cat),
+    ("find", looking.find),
+    ("grep", looking.grep),
+    ("watch", looking.watch),
+    ("put", copying.put),
+    ("get", copying.get),
+    ("cp", copying.cp),
+    ("sync", copying.sync),
+    ("zip", copying.archive),
+    ("mkdir", changing.mkdir),
+    ("mv", changing.mv),
+    ("rm", changing.rm),
+    ("edit", changing.edit),
+):
+    app.command(name, rich_help_panel=_FILES)(command)
 
 
 def _show_version(wanted: bool) -> None:

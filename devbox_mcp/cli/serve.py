@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import SecretStr, ValidationError
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from devbox_mcp.sandboxes import Sandboxes
     from devbox_mcp.servers.mcp import stdio
     from devbox_mcp.settings import Settings
@@ -181,6 +182,8 @@ def serve(
 
 
 def _read_secret(file: Path, what: str) -> SecretStr:
+    from pydantic import SecretStr
+
     try:
         secret = file.read_text().strip()
     except OSError as error:
@@ -194,6 +197,8 @@ def _read_secret(file: Path, what: str) -> SecretStr:
 
 def load_settings(options: dict[str, Any], config: Path | None) -> Settings:
     """Merge what was given with the environment and the file; what is wrong ends the command with one sentence."""
+    from pydantic import ValidationError
+
     from devbox_mcp import settings
 
     try:
