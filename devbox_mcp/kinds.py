@@ -127,8 +127,9 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
     guest = ExecBackend(transport(), root, policy=_policy(opening))
     try:
         await guest.root()
-    except Unsupported:
+    except Unsupported as error:
         await guest.aclose()
+        because = f"{error.detail}; {error.hint}"
     except BaseException:
         await guest.aclose()
         raise
@@ -136,7 +137,7 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
         return guest
     from devbox_mcp.backends.shell import ShellBackend  # noqa: PLC0415  as above
 
-    shell = ShellBackend(transport(), root or "", policy=_policy(opening))
+    shell = ShellBackend(transport(), root or "", policy=_policy(opening), because=because)
     try:
         await shell.root()
     except BaseException:

@@ -12,6 +12,7 @@ from devbox_mcp.models import (
     BatchItem,
     BatchOutcome,
     Content,
+    Description,
     Events,
     FileInfo,
     Found,
@@ -32,6 +33,9 @@ class Layer(Backend):
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
         self.capabilities = inner.capabilities
+
+    async def describe(self) -> Description:
+        return await self._inner.describe()
 
     async def root(self) -> str:
         return await self._inner.root()

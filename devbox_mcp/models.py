@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -24,6 +24,16 @@ class Capability(Enum):
     ARCHIVE = "archive"
     BATCH = "batch"
     UPLOAD = "upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What works on the files, for people: ``kind`` of backend, ``facts`` about it by name, and ``lacks``: what it has
+    to do without, by name, and what that means or how to mend it."""
+
+    kind: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

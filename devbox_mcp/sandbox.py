@@ -21,6 +21,7 @@ from devbox_mcp.models import (
     BatchOutcome,
     Capability,
     Content,
+    Description,
     Events,
     FileInfo,
     Found,
@@ -66,6 +67,11 @@ class Sandbox:
     def capabilities(self) -> frozenset[Capability]:
         """What the backend does natively; see ``Capability``."""
         return self._backend.capabilities
+
+    async def describe(self) -> Description:
+        """Say what works on the files here."""
+        with self._doing("describe", "."):
+            return await self._backend.describe()
 
     async def parse(self, text: str, op: str) -> SandboxPath:
         """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI.

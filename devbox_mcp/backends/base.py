@@ -20,6 +20,7 @@ from devbox_mcp.models import (
     BatchOutcome,
     Capability,
     Content,
+    Description,
     Events,
     FileInfo,
     Found,
@@ -40,6 +41,10 @@ class Backend(ABC):
     """A sandbox's files. The abstract methods are the small contract; the others belong to a capability."""
 
     capabilities: frozenset[Capability] = frozenset()
+
+    async def describe(self) -> Description:
+        """Say what this is. A backend that has more to tell than its name overrides it."""
+        return Description(type(self).__name__)
 
     # -- the small contract
 

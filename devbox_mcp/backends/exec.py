@@ -23,6 +23,7 @@ from devbox_mcp.models import (
     BatchOutcome,
     Capability,
     Content,
+    Description,
     Events,
     FileInfo,
     Found,
@@ -72,6 +73,10 @@ class ExecBackend(Backend):
         self._transport = transport
         self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline)
         self._uploads = ExecUploads(self._session)
+
+    async def describe(self) -> Description:
+        hello = await self._session.hello()
+        return Description("guest", {"place": self._transport.name, "python": hello.python, "user": str(hello.uid)})
 
     async def root(self) -> str:
         return (await self._session.hello()).root

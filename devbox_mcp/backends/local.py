@@ -7,6 +7,7 @@ when it cannot) is done at once, because a thread hop costs more than reading a 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from devbox_mcp.models import (
     BatchOutcome,
     Capability,
     Content,
+    Description,
     Events,
     FileInfo,
     Found,
@@ -61,6 +63,13 @@ class LocalBackend(Backend):
         self._watcher = Watcher(self._root)
         self._threads = GuestThreads()
         self._uploads = LocalUploads(self._root, self._threads)
+
+    async def describe(self) -> Description:
+        facts = {
+            "user": str(os.geteuid()),
+            "links": "resolved by openat2" if self._root.uses_openat2 else "resolved step by step",
+        }
+        return Description("directory", facts)
 
     async def root(self) -> str:
         return self._root.path

@@ -19,6 +19,7 @@ from devbox_mcp.backends.composed import Composed
 from devbox_mcp.backends.shell.asking import Asker, to_the_end, told_as
 from devbox_mcp.backends.shell.batches import Batches
 from devbox_mcp.backends.shell.changes import Changes
+from devbox_mcp.backends.shell.describing import described
 from devbox_mcp.backends.shell.places import Way
 from devbox_mcp.backends.shell.pool import Pool
 from devbox_mcp.backends.shell.reads import Reading
@@ -30,7 +31,7 @@ from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, NotFound
 from devbox_mcp.guest.globs import Glob
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.guest.versions import check_prefix
-from devbox_mcp.models import BatchItem, BatchOutcome, Content, FileInfo, Page, WriteMode, Written
+from devbox_mcp.models import BatchItem, BatchOutcome, Content, Description, FileInfo, Page, WriteMode, Written
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.transports.base import ExecTransport
 
@@ -49,17 +50,25 @@ class ShellBackend(Composed):
         shell: Sequence[str] = ("sh",),
         patience: float = PATIENCE,
         silence: float = SILENCE,
+        because: str = "",
     ) -> None:
         """``root`` is an absolute path there; empty stands for the directory that programs start in. Nothing is
         started before the first call. A shell that says nothing for ``patience`` seconds where it should is given
-        up, and ends itself when it is asked nothing for ``silence`` seconds. The transport stays the caller's."""
+        up, and ends itself when it is asked nothing for ``silence`` seconds. The transport stays the caller's.
+        ``because`` says, for people, why a shell does the work."""
         super().__init__()
         self._policy = policy or Policy()
+        self._transport = transport
+        self._because = because
         self.pool = Pool(transport, shell, root, patience, silence)
         self._asker = Asker(self.pool)
         self._uploads = Uploads(self._asker)
         self._changes = Changes(self._asker, self._policy)
         self._batches = Batches(self._asker, self._uploads, self._policy, super().write_batch)
+
+    async def describe(self) -> Description:
+        answer = await self._told("describe", ".", self._asker.ask("describe"))
+        return described(answer.data, self._transport.name, self._because)
 
     async def root(self) -> str:
         if self.pool.path is None:

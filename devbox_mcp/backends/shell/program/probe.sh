@@ -77,4 +77,15 @@ probe() {
     sleep 0.02 && nap=0.05
 }
 
+# What was found out, for people: a name, a colon and a blank, a value a line.
+op_describe() {
+    set -- "user: $user
+sha256: $sha256
+flock: $flock
+attributes: $attributes
+fullblock: $fullblock
+nap: $nap"
+    printf '%s ok %s\n%s' "$id" "${#1}" "$1"
+}
+
 flush_all() { sync; }
