@@ -1,19 +1,23 @@
 """Many files in one go: written side by side, flushed together, and with ``atomic`` all of them or none."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+import itertools
+import stat
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from . import targets
 from .beneath import Place, Root
 from .drafts import Draft
-from .durable import already_made
-from .errors import GuestError, os_errors
+from .durable import already_made, flush_all, flushes_at_once
+from .errors import GuestError, from_os_error, os_errors
 from .job import Job
 from .locks import Parent, locked
 from .rollback import Replacements
 from .sweep import sweep_once
 from .targets import Target, written
 
-_WAVE = 64  # files that are open, and flushed together, at a time
+_OPEN = 64  # files, and directories, that are open at a time
+_WAVE = 1024  # files that are put in their places together
+_MANY = 16  # files that it pays to flush at once, with whatever others left unwritten
 
 
 def write_batch(root: Root, items: Sequence[Dict[str, Any]], job: Job, *, atomic: bool = False) -> List[Dict[str, Any]]:
@@ -30,8 +34,7 @@ def write_batch(root: Root, items: Sequence[Dict[str, Any]], job: Job, *, atomic
         if atomic:
             batch.write_all(files)
         else:
-            for start in range(0, len(files), _WAVE):
-                batch.write_each(files[start : start + _WAVE])
+            batch.write_each(files)
     finally:
         batch.close()
     return [{"path": file.path, "written": None if file.error else file.written, "error": file.error} for file in files]
@@ -76,24 +79,23 @@ class _Batch:
         self._job = job
         self._parents: Dict[Tuple[int, int], Parent] = {}
         self._taken: Set[Tuple[Tuple[int, int], str]] = set()
+        self._known: Dict[str, Parent] = {}
+        self._at_once: Dict[int, bool] = {}
         self._made: List[str] = []
         self._drafts: List[Draft] = []
 
     def write_each(self, files: Sequence[_File]) -> None:
         """Write files, each for itself."""
-        self._stage(files)
-        for file in files:
-            file.attempt(self._publish)
-        self._flush_parents(files)
-        self.close()
+        for wave in _waves(files):
+            self._stage(wave)
+            for run in _runs(wave):
+                self._publish_run(run)
+            self._flush_parents(wave)
+            self.close()
 
     def write_all(self, files: Sequence[_File]) -> None:
         """Write all of the files or none."""
-        for start in range(0, len(files), _WAVE):
-            wave = files[start : start + _WAVE]
-            self._stage(wave)
-            for draft in self._drafts:
-                draft.shut()
+        self._stage(files)
         if not any(file.error for file in files):
             try:
                 with locked(self._parents.values(), self._job):
@@ -110,17 +112,53 @@ class _Batch:
                 )
 
     def _stage(self, files: Sequence[_File]) -> None:
+        """Write all new content, and wait until the disk has it."""
+        at_once = len(files) >= _MANY
+        for start in range(0, len(files), _OPEN):
+            few = files[start : start + _OPEN]
+            for file in few:
+                file.attempt(self._draft)
+                if file.error is None and not (at_once and self._flushes_at_once(file)):
+                    file.staged()[1].start_writing()
+            for file in few:
+                if file.error is None and not (at_once and self._flushes_at_once(file)):
+                    file.attempt(_flush)
+                if file.draft is not None:
+                    file.draft.shut()
+        if at_once:
+            self._flush_at_once(files)
+
+    def _flushes_at_once(self, file: _File) -> bool:
+        parent = file.staged()[0].parent
+        device = parent.identity[0]
+        if device not in self._at_once:
+            self._at_once[device] = flushes_at_once(parent.fd)
+        return self._at_once[device]
+
+    def _flush_at_once(self, files: Sequence[_File]) -> None:
+        flushed: Dict[int, Optional[GuestError]] = {}
+
+        def flush(file: _File) -> None:
+            target, draft = file.staged()
+            device = target.parent.identity[0]
+            if device not in flushed:
+                flushed[device] = None
+                try:
+                    flush_all(target.parent.fd)
+                except OSError as error:
+                    flushed[device] = from_os_error(error, file.path)
+            failure = flushed[device]
+            if failure is not None:
+                raise GuestError(failure.code, file.path, failure.detail)
+            draft.note_flushed()
+
         for file in files:
-            file.attempt(self._draft)
-        for file in files:
-            file.attempt(_flush)
+            if file.error is None and self._flushes_at_once(file):
+                file.attempt(flush)
 
     def _draft(self, file: _File) -> None:
         """Write the file's new content beside it."""
-        with targets.locate(self._root, file.path, file.if_match, self._made) as place:
-            parent = self._parent(place)
-            at = Place(parent.fd, place.name, place.path, owned=False)
-            at.st = place.st
+        at, parent = self._locate(file)
         if (parent.identity, at.name) in self._taken:
             raise GuestError("invalid_argument", file.path, "the batch holds this file twice")
         self._taken.add((parent.identity, at.name))
@@ -134,24 +172,49 @@ class _Batch:
         except (GuestError, OSError):
             draft.discard()  # at once, for on a full disk the others need its space
             raise
-        draft.start_writing()
         file.target, file.draft = target, draft
 
+    def _locate(self, file: _File) -> Tuple[Place, Parent]:
+        """Return where the file is, and the one handle that the batch has for its directory."""
+        directory, _, name = file.path.rpartition("/")
+        parent = self._known.get(directory)
+        if parent is not None:
+            targets.check(self._root, file.path, file.if_match)
+            at = Place(parent.fd, name, file.path, owned=False)
+            st = at.look()
+            if st is None or not stat.S_ISLNK(st.st_mode):
+                return at, parent
+        with targets.locate(self._root, file.path, file.if_match, self._made) as place:
+            parent = self._parent(place)
+            if place.path == file.path:  # no link is on the way: the next one need not be looked for
+                self._known[directory] = parent
+            at = Place(parent.fd, place.name, place.path, owned=False)
+            at.st = place.st
+        return at, parent
+
     def _parent(self, place: Place) -> Parent:
-        """Return the one handle that the batch has for a directory."""
         parent = Parent(place)
         known = self._parents.setdefault(parent.identity, parent)
         if known is not parent:
             parent.close()
         return known
 
+    def _publish_run(self, files: Sequence[_File]) -> None:
+        """Put files of one directory in their places, under its lock."""
+        try:
+            with locked((files[0].staged()[0].parent,), self._job):
+                for file in files:
+                    file.attempt(self._publish)
+        except GuestError as error:  # a lock that was not to be had
+            for file in files:
+                file.error = file.error or GuestError(error.code, file.path, error.detail, error.hint)
+
     def _publish(self, file: _File) -> None:
         target, draft = file.staged()
-        with locked((target.parent,), self._job):
-            previous = target.look_again(file.if_match, self._job)
-            old = target.publish(draft)
-            with already_made(file.path):
-                file.written = written(file.path, draft.stat(), draft.sha256, old, previous)
+        previous = target.look_again(file.if_match, self._job)
+        old = target.publish(draft)
+        with already_made(file.path):
+            file.written = written(file.path, draft.stat(), draft.sha256, old, previous)
 
     def _replace(self, files: Sequence[_File]) -> None:
         """Publish all drafts, or take back those that were; the locks are held."""
@@ -198,6 +261,31 @@ class _Batch:
             parent.close()
         self._drafts.clear()
         self._parents.clear()
+        self._known.clear()
+
+
+def _waves(files: Sequence[_File]) -> Iterator[Sequence[_File]]:
+    """Part files into such groups that the handles of their directories can be open together."""
+    wave: List[_File] = []
+    directories: Set[str] = set()
+    for file in files:
+        directory = file.path.rpartition("/")[0]
+        if len(wave) == _WAVE or (len(directories) == _OPEN and directory not in directories):
+            yield wave
+            wave, directories = [], set()
+        wave.append(file)
+        directories.add(directory)
+    if wave:
+        yield wave
+
+
+def _runs(files: Sequence[_File]) -> Iterator[Sequence[_File]]:
+    """Yield those that are well so far, each time some in a row that are in one directory."""
+    well = [file for file in files if file.error is None]
+    for _, run in itertools.groupby(well, lambda file: file.staged()[0].parent):
+        together = list(run)
+        for start in range(0, len(together), _OPEN):
+            yield together[start : start + _OPEN]
 
 
 def _flush(file: _File) -> None:

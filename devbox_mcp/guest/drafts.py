@@ -117,7 +117,11 @@ class Draft:
         if self._flushed:
             return
         flush(self.fd)
-        size = os.fstat(self.fd).st_size
+        self.note_flushed()
+
+    def note_flushed(self) -> None:
+        """The disk has it, as everything on its file system. Raises integrity as ``flush`` does."""
+        size = self.stat().st_size
         if size != self.size:
             raise GuestError("integrity", self._path, "the file system kept %d of %d bytes" % (size, self.size))
         self._flushed = True

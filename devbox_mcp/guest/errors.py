@@ -1,8 +1,8 @@
 """The guest's one exception, and the one place where an errno becomes a code."""
 
 import errno
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from types import TracebackType
+from typing import Any, Dict, Optional, Type, final
 
 
 class WouldBlock(Exception):
@@ -63,10 +63,23 @@ def from_os_error(error: OSError, path: str) -> GuestError:
     return GuestError(code, path, detail)
 
 
-@contextmanager
-def os_errors(path: str) -> Iterator[None]:
+@final
+class _OsErrors:
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        if isinstance(error, OSError):
+            raise from_os_error(error, self._path) from error
+
+
+def os_errors(path: str) -> _OsErrors:
     """Turn an OSError in the block into the GuestError for ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise from_os_error(error, path) from error
+    return _OsErrors(path)  # not a generator, which takes five times as long, and this is met at every step

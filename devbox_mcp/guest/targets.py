@@ -4,6 +4,7 @@ import os
 import stat
 from typing import Any, Dict, List, Optional
 
+from . import names
 from .attributes import with_executable
 from .beneath import Place, Root, check_regular
 from .drafts import Draft
@@ -17,10 +18,17 @@ from .versions import check_prefix, missing_is_conflict, require_match
 def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[str]] = None) -> Place:
     """Resolve the path of a file to write, through links. Missing parents are made (and added to ``made``), except
     with ``if_match``, which a missing file cannot satisfy: that raises conflict."""
-    check_prefix(if_match, path)
-    root.policy.check_write(path)
+    check(root, path, if_match)
     with missing_is_conflict(if_match, path):
         return root.locate(path, make_parents=if_match is None, made=made)
+
+
+def check(root: Root, path: str, if_match: Optional[str]) -> None:
+    """Raise what can be said of a write before anything is looked at; ``path`` is judged as it is written."""
+    check_prefix(if_match, path)
+    root.policy.check_write(path)
+    names.parts(path)
+    root.policy.check(path)
 
 
 class Target:

@@ -1,5 +1,6 @@
 """Batches: an outcome for every file, and with atomic all of them or none."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -175,6 +176,41 @@ class TestEach:
 
         disturb(monkeypatch, Parent, "flush", fail)
         assert codes(batch(root, item("good/f"), item("bad/f"), item("bad/g"))) == [None, "io_error", "io_error"]
+
+    def test_a_disk_that_fails_when_all_is_flushed(self, root, tmp_path, monkeypatch, leftovers):
+        def fail(_fd):
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(batch_room, "flushes_at_once", lambda _fd: True)
+        monkeypatch.setattr(batch_room, "flush_all", fail)
+        (tmp_path / "f1").write_bytes(b"old")
+        outcomes = batch(root, *(item("f%d" % number) for number in range(20)))
+        assert codes(outcomes) == ["io_error"] * 20
+        assert [outcome["error"].path for outcome in outcomes] == ["f%d" % number for number in range(20)]
+        assert [path.name for path in tmp_path.iterdir()] == ["f1"]
+        assert (tmp_path / "f1").read_bytes() == b"old"
+        assert leftovers() == []
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_everything_is_flushed_before_anything_gets_its_name(self, root, tmp_path, monkeypatch, at_once):
+        flushed = []
+        monkeypatch.setattr(batch_room, "flushes_at_once", lambda _fd: at_once)
+        monkeypatch.setattr(batch_room, "flush_all", lambda _fd: flushed.append("all"))
+        disturb(monkeypatch, Draft, "flush", lambda draft: flushed.append(draft.name))
+        disturb(monkeypatch, Draft, "publish", lambda _draft: flushed.append("publish"))
+        assert codes(batch(root, *(item("d/f%d" % number) for number in range(20)))) == [None] * 20
+        before = flushed[: flushed.index("publish")]
+        assert (before[0] == "all") is at_once
+        assert at_once or len(set(before)) == 20
+
+    def test_a_link_in_place_of_a_file_in_a_directory_that_is_known(self, root, tmp_path):
+        (tmp_path / "target").write_bytes(b"old")
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "link").symlink_to("../target")
+        (tmp_path / "d" / "out").symlink_to("/etc/hostname")
+        outcomes = batch(root, item("d/f"), item("d/link"), item("d/out"), item("d/../x"))
+        assert codes(outcomes) == [None, None, "escapes_root", "invalid_argument"]
+        assert (tmp_path / "target").read_bytes() == b"new"
 
     def test_cancelled(self, root, tmp_path, leftovers):
         job = Job()
