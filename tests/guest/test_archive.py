@@ -280,8 +280,8 @@ def test_what_is_compressed_already_is_not_compressed_again(root, top):
         (top / name).write_bytes(b"the same again " * 1000)
     with opened(pack(root)) as archive:
         sizes = {info.filename: info.compress_size for info in archive.infolist()}
-    assert sizes["a.PNG"] > 15_000
-    assert sizes["b.zip"] > 15_000
+    assert sizes["a.PNG"] >= 15_000
+    assert sizes["b.zip"] >= 15_000
     assert sizes["c.txt"] < 1000
     assert sizes["gz"] < 1000
 
