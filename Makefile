@@ -66,6 +66,9 @@ pin: ## renew constraints/*.txt
 	$(PIN) pyproject.toml --group dev --all-extras --python-version 3.11 -o constraints/dev.txt
 	$(PIN) pyproject.toml --python-version 3.11 --constraint constraints/dev.txt -o constraints/runtime.txt
 	$(PIN) --group pyproject.toml:node --python-version 3.11 -o constraints/node.txt
+	$(PIN) --group pyproject.toml:docs --python-version 3.11 -o constraints/docs.txt
+	$(PIN) --group pyproject.toml:agents --python-version 3.11 -o constraints/agents.txt
+	$(PIN) --group pyproject.toml:agents-langchain --python-version 3.11 -o constraints/agents-langchain.txt
 	$(PIN) --group pyproject.toml:guest --python-version 3.8 -o constraints/guest.txt
 
 clean: ## remove what make made
