@@ -160,12 +160,3 @@ class PlainConnection(Deadlines, H11Protocol):
     @property
     def _reading_body(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
-
-
-def connection_class(timeouts: Timeouts) -> type[asyncio.Protocol]:
-    """Return the protocol for these time-outs: httptools' where it is installed."""
-    try:
-        from devbox_mcp.servers.serving.fast import FastConnection  # noqa: PLC0415  needs httptools, which may be missing
-    except ImportError:
-        return type("PlainConnection", (PlainConnection,), {"timeouts": timeouts})
-    return type("FastConnection", (FastConnection,), {"timeouts": timeouts})

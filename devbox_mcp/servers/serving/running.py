@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from devbox_mcp.servers.serving.connections import MOST_HEAD, Timeouts, connection_class
+from devbox_mcp.servers.serving.connections import MOST_HEAD, PlainConnection, Timeouts
 from devbox_mcp.servers.serving.streams import Streams
 
 #: What is under way when the server is told to end gets so long.
@@ -55,7 +55,7 @@ async def serve(
 
     config = uvicorn.Config(
         streams,
-        http=connection_class(timeouts or Timeouts()),
+        http=_connection_class(timeouts or Timeouts()),
         ws="websockets-sansio",
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
@@ -93,3 +93,12 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
         await super().shutdown(sockets)
+
+
+def _connection_class(timeouts: Timeouts) -> type[asyncio.Protocol]:
+    """Return the protocol for these time-outs: httptools' where it is installed."""
+    try:
+        from devbox_mcp.servers.serving.fast import FastConnection  # noqa: PLC0415  needs httptools, which may be missing
+    except ImportError:
+        return type("PlainConnection", (PlainConnection,), {"timeouts": timeouts})
+    return type("FastConnection", (FastConnection,), {"timeouts": timeouts})

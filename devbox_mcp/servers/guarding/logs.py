@@ -1,0 +1,42 @@
+"""JSON lines on stderr: one a request, and whatever else has to be said."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+_STAMPS: tuple[Any, ...] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    structlog.processors.dict_tracebacks,
+)
+
+
+def open_log(stream: TextIO | None = None) -> structlog.typing.FilteringBoundLogger:
+    """Return a log that writes JSON lines, to stderr unless told otherwise."""
+    log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream or sys.stderr),
+        processors=[*_STAMPS, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    # bound once: a logger that is not would be made anew for each line
+    return log.bind()
+
+
+def log_as_json(stream: TextIO | None = None) -> None:
+    """Have what libraries log through ``logging`` come out as the same JSON lines; for the command to call once."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_STAMPS[:2]],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.dict_tracebacks,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

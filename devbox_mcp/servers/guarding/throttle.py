@@ -1,0 +1,106 @@
+"""Callers keep to their allowances, and to a number of transfers at a time."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from devbox_mcp.callers import Caller
+from devbox_mcp.errors import RateLimited
+from devbox_mcp.servers.access.refusing import refuse
+from devbox_mcp.servers.guarding.allowances import Allowance
+from devbox_mcp.servers.guarding.measures import Measures
+from devbox_mcp.servers.guarding.routed import notes_of
+from devbox_mcp.servers.guarding.spending import Spending
+
+#: Where contents move.
+_TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|archive)(/|$)|/api/v1/files/")
+_NO_TRANSFERS = frozenset({"HEAD", "OPTIONS", "DELETE"})
+
+
+class Throttle:
+    """Refuses with 429 and ``Retry-After``. Who has not been identified is not limited here: it gets no further than
+    being told so."""
+
+    def __init__(self, app: ASGIApp, allowance: Allowance, max_transfers: int, measures: Measures) -> None:
+        self._app = app
+        self._allowance = allowance
+        self._most = max_transfers
+        self._measures = measures
+        self._transfers: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope.get("state", {})
+        caller = state.get("caller")
+        if not isinstance(caller, Caller):
+            await self._app(scope, receive, send)
+            return
+        notes = notes_of(scope)
+        if notes is not None:
+            notes.caller = caller.name
+        spending = state["spending"] = Spending(self._allowance, caller.name)
+        try:
+            await spending.operation()
+        except RateLimited as error:
+            self._measures.limited("rate")
+            await _refuse(error, scope, receive, send)
+            return
+        transfers = scope["type"] == "http" and _is_transfer(scope)
+        if transfers and not self._begin(caller.name):
+            self._measures.limited("transfers")
+            detail = f"{self._most} transfers of {caller.name} are under way"
+            busy = RateLimited("request", "", detail, hint="wait until one is done")
+            await _refuse(busy, scope, receive, send)
+            return
+        try:
+            await self._counted(spending, scope, receive, send)
+        finally:
+            if transfers:
+                self._end(caller.name)
+            await spending.settle()
+
+    async def _counted(self, spending: Spending, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._allowance.counts_bytes:
+            await self._app(scope, receive, send)
+            return
+
+        async def received() -> Message:
+            message = await receive()
+            await spending.moved(_size(message))
+            return message
+
+        async def sent(message: Message) -> None:
+            await send(message)
+            await spending.moved(_size(message))
+
+        await self._app(scope, received, sent)
+
+    def _begin(self, caller: str) -> bool:
+        now = self._transfers.get(caller, 0)
+        if now >= self._most:
+            return False
+        self._transfers[caller] = now + 1
+        return True
+
+    def _end(self, caller: str) -> None:
+        left = self._transfers[caller] - 1
+        if left:
+            self._transfers[caller] = left
+        else:
+            del self._transfers[caller]
+
+
+def _is_transfer(scope: Scope) -> bool:
+    return scope["method"] not in _NO_TRANSFERS and _TRANSFERS.match(scope["path"]) is not None
+
+
+def _size(message: Message) -> int:
+    return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+
+
+async def _refuse(error: RateLimited, scope: Scope, receive: Receive, send: Send) -> None:
+    # whole seconds, and after them it is really worth trying
+    wait = max(1, math.ceil(error.data.get("retry_after", 1)))
+    await refuse(error, scope, receive, send, headers={"Retry-After": str(wait)})
