@@ -1,0 +1,47 @@
+"""The middlewares of this floor as one server needs them, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp
+
+from devbox_mcp.servers.guarding.deadlines import Deadlines
+from devbox_mcp.servers.guarding.health import Health, Probe, Readiness
+from devbox_mcp.servers.guarding.logs import open_log
+from devbox_mcp.servers.guarding.measures import Measures, Metrics
+from devbox_mcp.servers.guarding.observe import Observe
+from devbox_mcp.servers.guarding.shared import open_allowance
+from devbox_mcp.servers.guarding.throttle import Throttle
+from devbox_mcp.settings import Settings
+
+
+class Guard:
+    """``outside`` goes around everything, ``inside`` around the doors, where it is known who asks. ``metrics`` is an
+    endpoint for the doors; ``drain`` is called when the server is told to end, ``aclose`` when it has."""
+
+    def __init__(self, settings: Settings, probes: Sequence[Probe], measures: Measures | None = None) -> None:
+        """``probes`` ask a devbox each whether it answers. Raises ValueError for a store that cannot be one."""
+        self.measures = measures or Measures()
+        self.metrics: ASGIApp = Metrics(self.measures)
+        self._log = open_log()
+        self._readiness = Readiness(probes, self.measures)
+        self._allowance = open_allowance(settings, self._log)
+        self._settings = settings
+
+    def outside(self, app: ASGIApp) -> ASGIApp:
+        """Return an application whose requests are named, counted and logged, and which tells of its health."""
+        return Observe(Health(app, self._readiness), self.measures, self._log)
+
+    def inside(self, app: ASGIApp) -> ASGIApp:
+        """Return an application that identified callers use within their limits."""
+        patient = Deadlines(app, self._settings.body_timeout, self.measures)
+        return Throttle(patient, self._allowance, self._settings.max_transfers, self.measures)
+
+    def drain(self) -> None:
+        """Say from now on that no requests should be sent here."""
+        self._readiness.drain()
+
+    async def aclose(self) -> None:
+        """Close what the limits are kept in."""
+        await self._allowance.aclose()
