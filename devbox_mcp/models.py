@@ -28,8 +28,8 @@ class Capability(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What works on the files, for people: ``kind`` of backend, ``facts`` about it by name, and ``lacks``: what it has
-    to do without, by name, and what that means or how to mend it."""
+    """What works on the files, for people: ``kind`` of backend, ``facts`` about it by name (``free`` in bytes), and
+    ``lacks``: what it has to do without, by name, and what that means or how to mend it."""
 
     kind: str
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -76,7 +76,10 @@ class ExecBackend(Backend):
 
     async def describe(self) -> Description:
         hello = await self._session.hello()
-        return Description("guest", {"place": self._transport.name, "python": hello.python, "user": str(hello.uid)})
+        return Description(
+            "guest",
+            {"place": self._transport.name, "python": hello.python, "user": str(hello.uid), "free": str(hello.free)},
+        )
 
     async def root(self) -> str:
         return (await self._session.hello()).root

@@ -20,7 +20,7 @@ from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
 from devbox_mcp.guest.archive import Zip
 from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.errors import WouldBlock
-from devbox_mcp.guest.info import CHUNK
+from devbox_mcp.guest.info import CHUNK, free_space
 from devbox_mcp.guest.job import Job
 from devbox_mcp.guest.lines import LineReader
 from devbox_mcp.guest.listed import NameLister
@@ -67,6 +67,7 @@ class LocalBackend(Backend):
     async def describe(self) -> Description:
         facts = {
             "user": str(os.geteuid()),
+            "free": str(free_space(self._root)),
             "links": "resolved by openat2" if self._root.uses_openat2 else "resolved step by step",
         }
         return Description("directory", facts)

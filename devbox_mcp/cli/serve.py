@@ -264,7 +264,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
         typer.echo(f"devbox-mcp serves {names} at http://{address}/mcp", err=True)
         timeouts = serving.Timeouts(settings.header_timeout, settings.body_timeout)
-        await serving.serve(app, listener, door.end_streams, timeouts=timeouts)
+        await serving.serve(app, listener, app.end, timeouts=timeouts)
     finally:
         await door.aclose()
 

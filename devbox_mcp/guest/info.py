@@ -1,11 +1,11 @@
-"""What is told about a file, as plain JSON."""
+"""What is told about a file or a file system, as plain JSON."""
 
 import hashlib
 import os
 import stat
 from typing import Any, Dict, Optional
 
-from .beneath import Place, kind_of
+from .beneath import Place, Root, kind_of
 from .errors import os_errors
 from .job import Job
 
@@ -37,6 +37,13 @@ def describe(
 def revision(st: os.stat_result) -> str:
     """Return a token of the file's identity and times. Good for caches and pinning, never for if_match."""
     return "%x-%x-%x-%x" % (st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+
+
+def free_space(root: Root) -> int:
+    """Return how many bytes there is room for beneath the root."""
+    with os_errors("."):
+        found = os.fstatvfs(root.fd)
+    return found.f_bavail * found.f_frsize
 
 
 def hash_file(fd: int, path: str, job: Optional[Job] = None) -> str:

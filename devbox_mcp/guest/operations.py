@@ -15,6 +15,7 @@ from .beneath import Root
 from .cached import Cached
 from .errors import GuestError, WouldBlock
 from .frames import INLINE
+from .info import free_space
 from .job import Job
 from .lines import LineReader
 from .listed import NameLister
@@ -360,5 +361,11 @@ def error_fields(error: GuestError) -> Dict[str, Any]:
 
 
 def describe_process(root: Root) -> Dict[str, Any]:
-    """Return what the guest tells of itself."""
-    return {"root": root.path, "uid": os.geteuid(), "pid": os.getpid(), "operations": sorted(OPERATIONS)}
+    """Return what the guest tells of itself; ``free`` is in bytes."""
+    return {
+        "root": root.path,
+        "uid": os.geteuid(),
+        "pid": os.getpid(),
+        "operations": sorted(OPERATIONS),
+        "free": free_space(root),
+    }

@@ -47,13 +47,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the guest says of itself: its root's path, the user it runs as, its Python, what it can do."""
+    """What the guest says of itself: its root's path, the user it runs as, its Python, what it can do, and how many
+    bytes there is room for."""
 
     root: str
     uid: int
     pid: int
     python: str
     operations: frozenset[str]
+    free: int
 
 
 async def open_session(
@@ -81,13 +83,13 @@ async def open_session(
 
 
 def _hello(meta: Any) -> Hello:
-    kinds = {"version": int, "root": str, "uid": int, "pid": int, "python": str, "operations": list}
+    kinds = {"version": int, "root": str, "uid": int, "pid": int, "python": str, "operations": list, "free": int}
     if not isinstance(meta, dict) or any(type(meta.get(name)) is not kind for name, kind in kinds.items()):
         raise Integrity("open", ".", "the guest does not introduce itself properly")
     if meta["version"] != frames.VERSION or not meta["root"].startswith("/"):
         raise Integrity("open", ".", "the guest does not introduce itself properly")
     operations = frozenset(name for name in meta["operations"] if isinstance(name, str))
-    return Hello(meta["root"], meta["uid"], meta["pid"], meta["python"], operations)
+    return Hello(meta["root"], meta["uid"], meta["pid"], meta["python"], operations, meta["free"])
 
 
 async def _reason(channel: Channel, python: str, error: DevboxError) -> DevboxError:

@@ -10,7 +10,15 @@ import sys
 from devbox_mcp.guest import frames
 from devbox_mcp.guest.frames import MOST, PIECE, WINDOW, Decoder, frame
 
-HELLO = {"version": frames.VERSION, "root": "/r", "uid": 0, "pid": 1, "python": "3.8.0", "operations": ["read"]}
+HELLO = {
+    "version": frames.VERSION,
+    "root": "/r",
+    "uid": 0,
+    "pid": 1,
+    "python": "3.8.0",
+    "operations": ["read"],
+    "free": 1,
+}
 INFO = {"path": "f", "type": "file", "size": 10, "mode": 420, "modified": 1.0, "links": 1, "revision": "r"}
 VALUE = {"info": INFO, "offset": 0}
 

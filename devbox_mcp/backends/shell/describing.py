@@ -22,6 +22,8 @@ def described(data: bytes, place: str, because: str) -> Description:
     if said.get("nap") == _NAP:
         lacks["sleep"] = "waiting for another change takes whole seconds; a sleep that takes fractions helps"
     facts = {"place": place, "user": said.get("user", ""), "sha256 by": said.get("sha256", "")}
+    if said.get("free", "").isdecimal():
+        facts["free"] = str(int(said["free"]) * 1024)
     if said.get("flock"):
         facts["locks by"] = "flock"
     return Description("shell", facts, lacks)

@@ -79,12 +79,14 @@ probe() {
 
 # What was found out, for people: a name, a colon and a blank, a value a line.
 op_describe() {
+    free=$(df -P -k . | { IFS=' ' read -r _ && IFS=' ' read -r _ _ _ free _ && printf %s "$free"; })
     set -- "user: $user
 sha256: $sha256
 flock: $flock
 attributes: $attributes
 fullblock: $fullblock
-nap: $nap"
+nap: $nap
+free: $free"
     printf '%s ok %s\n%s' "$id" "${#1}" "$1"
 }
 
