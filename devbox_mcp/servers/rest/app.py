@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from devbox_mcp import __version__
 from devbox_mcp.sandboxes import Sandboxes
-from devbox_mcp.servers.rest import archives, changing, devboxes, files, looking, watching
+from devbox_mcp.servers.rest import (
+    archives, batch, changing, devboxes, documentation, files, looking, signed_urls, tunnel, tus, watching,
+)  # fmt: skip
 from devbox_mcp.servers.rest.failures import handle_failures
 from devbox_mcp.servers.rest.operations import Operation
 from devbox_mcp.servers.rest.service import Service
-from devbox_mcp.settings import Settings
 
 #: Where a devbox's routes are.
 DEVBOX = "/v1/devboxes/{devbox}"
 #: The busiest come first: routes are tried in this order.
-_TOPICS = (files.ROUTES, looking.ROUTES, changing.ROUTES, archives.ROUTES, watching.ROUTES)
+_TOPICS = (
+    files.ROUTES, batch.ROUTES, looking.ROUTES, changing.ROUTES, archives.ROUTES, watching.ROUTES, tus.ROUTES, signed_urls.ROUTES,
+)  # fmt: skip
 
 
-def create(sandboxes: Sandboxes, settings: Settings, routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """Return the application; its ``state.service`` is what its routes share. ``routers`` are further routes of a
-    devbox. It expects the caller in ``scope["state"]``, and the path as it was sent (``addresses.AsSent``)."""
+def create(sandboxes: Sandboxes) -> FastAPI:
+    """Return the application; its ``state.service`` is what its routes share, with ``inside`` for whoever composes it
+    to set. It expects the caller in ``scope["state"]``, and the path as it was sent (``addresses.AsSent``)."""
     app = FastAPI(
         title="devbox-mcp", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.state.service = Service(sandboxes, settings)
+    app.state.service = Service(sandboxes, app)
     handle_failures(app)
     for topic in _TOPICS:
         app.include_router(topic.router, prefix=DEVBOX)
     app.include_router(devboxes.ROUTES.router)
-    for router in routers:
-        app.include_router(router, prefix=DEVBOX)
+    app.add_websocket_route(f"{DEVBOX}/ws", tunnel.endpoint)
+    app.router.routes.extend(documentation.routes(list(operations())))
     return app
 
 
