@@ -33,7 +33,7 @@ from devbox_mcp.models import (
     WriteMode,
     Written,
 )
-from devbox_mcp.paths import SandboxPath
+from devbox_mcp.paths import ROOT, SandboxPath
 from devbox_mcp.revising import Edited, Reviser
 
 
@@ -98,6 +98,13 @@ class Sandbox:
             return None
         below = paths.beneath(absolute, self.root)
         return await self._backend.relative(absolute) if below is None else SandboxPath(below)
+
+    def require(self, op: str, path: SandboxPath, scope: Scope) -> None:
+        """Refuse, on record, what the caller has no right to, before anything else is done for it; what is allowed is
+        recorded when it happens. Raises Forbidden."""
+        if scope not in self._caller.scopes:
+            with self._doing(op, path.text, scope):
+                pass
 
     async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
         """Describe an entry; see Backend.stat."""
@@ -382,9 +389,16 @@ class Sandbox:
             most = self._page("watch", path, limit)
             return await self._backend.watch(path, cursor=cursor, timeout=timeout, recursive=recursive, limit=most)
 
-    async def poll(self, path: SandboxPath, cursor: str | None) -> Events:
-        """Return the changes since a cursor at once; the door's own looking, which is no operation to audit."""
-        return await self._backend.watch(path, cursor=cursor, timeout=0)
+    async def poll(
+        self, path: SandboxPath, cursor: str | None, *, timeout: float = 0, recursive: bool = True
+    ) -> Events:
+        """Return the changes since a cursor, at once or within ``timeout``; the door's own looking, which is no
+        operation to audit."""
+        return await self._backend.watch(path, cursor=cursor, timeout=timeout, recursive=recursive)
+
+    async def probe(self) -> None:
+        """Find out whether the devbox answers; no operation to audit. Raises DevboxError."""
+        await self._backend.stat(ROOT)
 
     async def aclose(self) -> None:
         """Close the backend."""

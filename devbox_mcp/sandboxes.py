@@ -140,6 +140,11 @@ class Sandboxes:
         return list(self._by_name)
 
     @property
+    def caller(self) -> Caller:
+        """Whose they are."""
+        return self._caller
+
+    @property
     def audit(self) -> AuditLog:
         """Where what happens to them is recorded."""
         return self._audit

@@ -27,7 +27,7 @@ TOOLSETS = {
     "read": "read_file, list_dir, stat",
     "write": "write_file, edit_file, make_dir, delete, move, copy",
     "search": "find_files, search_text",
-    "transfer": "upload_batch, download_zip",
+    "transfer": "upload_batch, download_zip, signed_url",
     "local": "upload_file, download_file",
     "watch": "watch",
     "permissions": "chmod",

@@ -64,6 +64,8 @@ def _arguments(tool: Tool) -> str:
 
 def _summary(tool: Tool) -> str:
     first = (tool.definition.description or "").split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
+    if tool.lends:
+        first += " (over HTTP only)"
     return first + ("" if tool.toolset in DEFAULT_TOOLSETS else f" (off unless `--toolsets` names `{tool.toolset}`)")
 
 

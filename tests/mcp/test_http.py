@@ -199,13 +199,16 @@ def test_off_loopback_the_token_opens(guarded: str, authorization: str | None, s
     reply = ask(guarded, initialize(), {"Authorization": authorization})
     assert reply.status == status
     if status == 401:
-        assert reply.headers["WWW-Authenticate"] == "Bearer"
-        assert b"devbox-mcp" not in reply.body
+        carried = (authorization or "").lower().startswith("bearer ") and authorization != "Bearer "
+        assert reply.headers["WWW-Authenticate"] == ('Bearer error="invalid_token"' if carried else "Bearer")
+        assert reply.headers["Content-Type"] == "application/problem+json"
+        problem = json.loads(reply.body)
+        assert (problem["code"], problem["op"], problem["path"]) == ("unauthenticated", "authenticate", "/mcp")
 
 
 def test_without_the_token_no_method_and_no_path_is_answered(guarded: str) -> None:
     for method in ("GET", "POST", "DELETE", "PUT", "OPTIONS", "HEAD"):
-        for path in ("/mcp", "/", "/mcp/", "/docs", "/.well-known/oauth-protected-resource"):
+        for path in ("/mcp", "/", "/mcp/", "/docs", "/openapi.json", "/metrics", "/.well-known/other", "/healthz/x"):
             assert ask(guarded, None, method=method, path=path).status == 401
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -12,21 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devbox_mcp.errors import InvalidArgument
 from devbox_mcp.servers.access.refusing import PROBES, refuse
+from devbox_mcp.servers.serving import is_loopback
 from devbox_mcp.settings import Settings
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _MISDIRECTED = 421
 _FORBIDDEN = 403
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that is bound to ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def require_credentials(settings: Settings, host: str) -> None:

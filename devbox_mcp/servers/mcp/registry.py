@@ -16,8 +16,10 @@ from mcp.server.context import ServerRequestContext
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from devbox_mcp.backends.base import Progress
+from devbox_mcp.callers import Scope
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.mcp.results import error_result, failure
 from devbox_mcp.servers.mcp.zips import ZipStore
 from devbox_mcp.settings import Settings
@@ -31,7 +33,7 @@ Result = types.CallToolResult | types.InputRequiredResult
 class Call:
     """What a tool works with beside its arguments: the devboxes, the settings, the zips kept for links, and the
     request it answers. ``over_stdio`` tells whether the client is a process of this machine's user. Long work tells
-    ``on_progress`` how far it is, from any thread."""
+    ``on_progress`` how far it is, from any thread. ``signer`` makes signed URLs, where there is HTTP to use them."""
 
     sandboxes: Sandboxes
     settings: Settings
@@ -40,6 +42,7 @@ class Call:
     params: types.CallToolRequestParams
     over_stdio: bool
     on_progress: Progress
+    signer: UrlSigner | None = None
 
 
 Handler = Callable[..., Awaitable[Result]]
@@ -57,6 +60,12 @@ class Tool:
     destructive: bool
     idempotent: bool
     output: type[BaseModel] | None
+    lends: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """The right that it is of no use without."""
+        return Scope.READ if self.reads_only else Scope.WRITE
 
     @property
     def name(self) -> str:
@@ -83,9 +92,9 @@ class Tool:
             output_schema=None if self.output is None else flat_schema(self.output, "serialization"),
             annotations=types.ToolAnnotations(
                 title=self.title,
-                read_only_hint=self.reads_only and not self.saves_locally,
+                read_only_hint=self.reads_only and not self.saves_locally and not self.lends,
                 destructive_hint=self.destructive,
-                idempotent_hint=self.idempotent,
+                idempotent_hint=self.idempotent and not self.lends,
                 open_world_hint=False,
             ),
         )
@@ -115,12 +124,16 @@ def tool(
     destructive: bool = False,
     idempotent: bool = False,
     output: type[BaseModel] | None = None,
+    lends: bool = False,
 ) -> Callable[[Handler], Tool]:
     """Publish a function as a tool; its docstring is what a model reads. ``reads_only``: it leaves the devbox as
-    it is; ``saves_locally``: but may write a file on the server's machine."""
+    it is; ``saves_locally``: but may write a file on the server's machine; ``lends``: it hands out a right to whoever
+    gets the result, over HTTP only."""
 
     def publish(handler: Handler) -> Tool:
-        return Tool(handler, title, toolset, reads_only, saves_locally, destructive, idempotent or reads_only, output)
+        return Tool(
+            handler, title, toolset, reads_only, saves_locally, destructive, idempotent or reads_only, output, lends
+        )
 
     return publish
 
@@ -130,7 +143,9 @@ def select(tools: Iterable[Tool], settings: Settings) -> dict[str, Tool]:
     return {
         tool.name: tool
         for tool in tools
-        if tool.toolset in settings.published and (tool.reads_only or not settings.read_only)
+        if tool.toolset in settings.published
+        and (tool.reads_only or not settings.read_only)
+        and (settings.http is not None or not tool.lends)
     }
 
 

@@ -39,10 +39,10 @@ def link(sandbox: Sandbox, path: SandboxPath, mime_type: str, size: int) -> type
 
 
 async def read(sandboxes: Sandboxes, zips: ZipStore, uri: str) -> types.ReadResourceResult:
-    """Answer resources/read for a file or a piece of a kept zip. Raises DevboxError."""
+    """Answer resources/read for a file or a piece of a zip that was kept for the caller. Raises DevboxError."""
     bare, offset, length = _split_query(uri)
     if zips.owns(bare):
-        data = await zips.read(bare, offset or 0, length)
+        data = await zips.read(sandboxes.caller.name, bare, offset or 0, length)
         return _bytes(uri, "application/zip", data)
     if split_uri(bare) is None:
         raise InvalidArgument("read", uri, "this is no devbox:// URI")

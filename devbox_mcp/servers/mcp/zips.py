@@ -15,20 +15,24 @@ from devbox_mcp.paths import SandboxPath
 
 SCHEME = "devbox-zip://"
 _KEPT_SECONDS = 3600.0
+#: Of one caller, and of all together.
 _MOST_KEPT = 16
+_MOST_IN_ALL = 64
 
 
 @dataclass(frozen=True, slots=True)
 class KeptZip:
-    """A zip that can be read by its URI until it expires."""
+    """A zip that its owner, the caller of this name, can read by its URI until it expires."""
 
+    owner: str
     uri: str
     size: int
     expires: float
 
 
 class ZipStore:
-    """A private directory on the server's machine; its URIs hold a secret, so that nobody reads what he guessed."""
+    """A private directory on the server's machine. A zip is there for whoever it was made for, and its URI holds a
+    secret besides."""
 
     def __init__(self, piece: int) -> None:
         """``piece`` is how many bytes one answer holds at most."""
@@ -41,19 +45,20 @@ class ZipStore:
         """Whether a URI is of this kind."""
         return uri.startswith(SCHEME)
 
-    async def keep(self, chunks: AsyncIterator[bytes]) -> KeptZip:
+    async def keep(self, owner: str, chunks: AsyncIterator[bytes]) -> KeptZip:
         """Store a zip and return where it is. Raises DevboxError."""
-        await self._expire()
+        await self._expire(owner)
         uri = SCHEME + secrets.token_urlsafe(24)
         written = await self._store().write(_file(uri), chunks)
-        self._kept[uri] = KeptZip(uri, written.info.size, time.monotonic() + _KEPT_SECONDS)
+        self._kept[uri] = KeptZip(owner, uri, written.info.size, time.monotonic() + _KEPT_SECONDS)
         return self._kept[uri]
 
-    async def read(self, uri: str, offset: int, length: int | None) -> bytes:
-        """Return a piece. Raises NotFound for an unknown or expired zip, TooLarge for too big a piece."""
+    async def read(self, owner: str, uri: str, offset: int, length: int | None) -> bytes:
+        """Return a piece. Raises NotFound for a zip that is unknown, expired or another's, TooLarge for too big a
+        piece."""
         await self._expire()
         kept = self._kept.get(uri)
-        if kept is None:
+        if kept is None or kept.owner != owner:
             raise NotFound("read", uri, "this zip is not kept (any more)", hint="call download_zip again")
         wanted = kept.size - offset if length is None else length
         if wanted > self._piece:
@@ -75,17 +80,23 @@ class ZipStore:
             self._backend = open_directory(self._directory.name)
         return self._backend
 
-    async def _expire(self) -> None:
-        """Delete what is too old, and the oldest beyond the most that are kept."""
+    async def _expire(self, owner: str | None = None) -> None:
+        """Delete what is too old; and make room for one more of an owner, whose own oldest goes first."""
         now = time.monotonic()
         oldest_first = sorted(self._kept.values(), key=lambda kept: kept.expires)
-        for index, kept in enumerate(oldest_first):
-            if kept.expires < now or len(oldest_first) - index >= _MOST_KEPT:
-                del self._kept[kept.uri]
-                try:
-                    await self._store().delete(_file(kept.uri))
-                except DevboxError:
-                    continue
+        going = [kept for kept in oldest_first if kept.expires < now]
+        if owner is not None:
+            staying = [kept for kept in oldest_first if kept.expires >= now]
+            own = [kept for kept in staying if kept.owner == owner]
+            going += own[: max(len(own) - _MOST_KEPT + 1, 0)]
+            rest = [kept for kept in staying if kept not in going]
+            going += rest[: max(len(rest) - _MOST_IN_ALL + 1, 0)]
+        for kept in going:
+            self._kept.pop(kept.uri, None)
+            try:
+                await self._store().delete(_file(kept.uri))
+            except DevboxError:
+                continue
 
 
 def _file(uri: str) -> SandboxPath:

@@ -1,7 +1,7 @@
 """The tools, a room for each toolset."""
 
 from devbox_mcp.servers.mcp.registry import Tool
-from devbox_mcp.servers.mcp.tools import files, local, reading, searching, transfer, watching, writing
+from devbox_mcp.servers.mcp.tools import files, lending, local, reading, searching, transfer, watching, writing
 
 TOOLS: tuple[Tool, ...] = (
     reading.read_file,
@@ -18,6 +18,7 @@ TOOLS: tuple[Tool, ...] = (
     searching.search_text,
     transfer.upload_batch,
     transfer.download_zip,
+    lending.signed_url,
     local.upload_file,
     local.download_file,
     watching.watch,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from devbox_mcp import text as texts
 from devbox_mcp.backends.base import Progress
+from devbox_mcp.callers import Scope
 from devbox_mcp.errors import Conflict, DevboxError, Exists, Integrity, IsDirectory, NotFound, TooLarge, printable
 from devbox_mcp.models import Content, Written
 from devbox_mcp.sandbox import Sandbox
@@ -68,6 +69,7 @@ async def upload_file(
 ) -> Result:
     """Copy a file of any size from the server's machine into the devbox: atomic, verified by its sha256."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "write")
+    sandbox.require("write", parsed, Scope.WRITE)
     source = await destinations.locate(call, local_path, "read")
     if isinstance(source, types.InputRequiredResult):
         return source
@@ -102,6 +104,7 @@ async def download_file(
 ) -> Result:
     """Copy a file of any size from the devbox to the server's machine: atomic, verified by its sha256."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "read")
+    sandbox.require("read", parsed, Scope.READ)
     target = await destinations.locate(call, local_path, "save")
     if isinstance(target, types.InputRequiredResult):
         return target

@@ -58,7 +58,7 @@ async def read_file(
     if decoded is None:
         if encoding == "utf-8":
             raise Unsupported("read", parsed.text, "this is not UTF-8 text", hint="read it with encoding=base64")
-        return await _embed(sandbox, parsed, lines.info)
+        return await _embed(call, sandbox, parsed, lines.info)
     numbered = call.settings.line_numbers if line_numbers is None else line_numbers
     body = texts.number(decoded, lines.first) if numbered else decoded
     facts = _facts(parsed, lines)
@@ -115,7 +115,7 @@ async def _read_bytes(sandbox: Sandbox, path: SandboxPath, offset: int, limit: i
     return shown(text_block(base64.b64encode(data).decode("ascii")), text_block(facts))
 
 
-async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.CallToolResult:
+async def _embed(call: Call, sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.CallToolResult:
     """Show bytes that are no text: images as such, small ones embedded, big ones by a link."""
     size = texts.human_size(info.size)
     if info.size > sandbox.limits.inline:
@@ -129,6 +129,7 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
                     f"too large to embed: read the link in pieces of {sandbox.limits.inline} bytes, "
                     "or read_file with encoding=base64, offset and limit"
                 ),
+                _past_the_model(call),
             ]
         )
         return shown(link(sandbox, path, mime_type, info.size), text_block(facts))
@@ -139,6 +140,11 @@ async def _embed(sandbox: Sandbox, path: SandboxPath, info: FileInfo) -> types.C
         encoded = base64.b64encode(data).decode("ascii")
         return shown(types.ImageContent(data=encoded, mime_type=mime_type), described)
     return shown(blob(path.uri(sandbox.name), mime_type, data), described)
+
+
+def _past_the_model(call: Call) -> str:
+    lends = call.signer is not None and "transfer" in call.settings.published
+    return "signed_url makes a URL that fetches it whole" if lends else ""
 
 
 class Details(BaseModel):

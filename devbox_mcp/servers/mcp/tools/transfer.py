@@ -13,10 +13,12 @@ from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, TooLarge, 
 from devbox_mcp.models import Archive, BatchItem, BatchOutcome
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.servers.access.signing import Target
 from devbox_mcp.servers.mcp import destinations
 from devbox_mcp.servers.mcp.registry import Call, Result, json_list, tool
 from devbox_mcp.servers.mcp.results import answered, blob, notes, short, shown, text_block
 from devbox_mcp.servers.mcp.tools.arguments import Devbox, decode_base64, encode_text
+from devbox_mcp.servers.mcp.tools.lending import offered
 
 #: A linked zip is read in hundreds of pieces; beyond this, saving it is the way that works.
 _MOST_LINKED = 64 * 1024 * 1024
@@ -149,10 +151,14 @@ async def download_zip(
     return shown(text_block(f"saved {printable(str(save_to))} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
 
 
+class _TooManyPieces(TooLarge):
+    """The zip is larger than what a client can read in pieces."""
+
+
 async def _handed_over(
     call: Call, sandbox: Sandbox, items: list[SandboxPath], archive: Archive
 ) -> types.CallToolResult:
-    """Embed a small zip, keep a bigger one behind a link."""
+    """Embed a small zip, keep a bigger one behind a link, and over HTTP tell where to fetch it."""
     head: list[bytes] = []
     size = 0
     chunks = aiter(archive)
@@ -173,7 +179,7 @@ async def _handed_over(
         async for chunk in chunks:
             total += len(chunk)
             if size + total > _MOST_LINKED:
-                raise TooLarge(
+                raise _TooManyPieces(
                     "download_zip",
                     items[0].text,
                     f"the zip is larger than the {texts.human_size(_MOST_LINKED)} that a client can read in pieces",
@@ -181,7 +187,13 @@ async def _handed_over(
                 )
             yield chunk
 
-    kept = await call.zips.keep(whole())
+    fetched = await offered(call, sandbox, Target.archive(items)) if call.signer is not None else ""
+    try:
+        kept = await call.zips.keep(call.sandboxes.caller.name, whole())
+    except _TooManyPieces:
+        if not fetched:
+            raise
+        return shown(text_block(notes([f"a zip of more than {texts.human_size(_MOST_LINKED)}: {fetched}"])))
     piece = sandbox.limits.inline
     link = types.ResourceLink(
         uri=kept.uri,
@@ -190,9 +202,8 @@ async def _handed_over(
         size=kept.size,
         description=f"{kept.size} bytes, kept for an hour; read it in pieces: append ?offset=0&length={piece}, …",
     )
-    facts = notes(
-        [*_summary(sandbox, archive, kept.size), f"read {kept.uri}?offset=0&length={piece} and so on, or use save_to"]
-    )
+    ways = [f"read {kept.uri}?offset=0&length={piece} and so on", fetched, "or use save_to"]
+    facts = notes([*_summary(sandbox, archive, kept.size), ", ".join(filter(None, ways))])
     return shown(link, text_block(facts))
 
 
