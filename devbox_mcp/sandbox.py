@@ -6,7 +6,7 @@ It parses a path once, applies the limits, writes the audit record, and adds tex
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
@@ -296,10 +296,15 @@ class Sandbox:
         if Scope.WRITE not in self._caller.scopes:
             with self._doing("write", items[0].path.text if items else ".", Scope.WRITE):
                 pass
-        outcomes = await self._backend.write_batch(items, atomic=atomic)
+        self._audit.check("write", ".")
+        try:
+            outcomes = await self._backend.write_batch(items, atomic=atomic)
+        except BaseException:
+            with self._recorded("write", "."):
+                raise
         for item, outcome in zip(items, outcomes, strict=True):
             try:
-                with self._doing("write", item.path.text, Scope.WRITE) as record:
+                with self._recorded("write", item.path.text) as record:
                     if outcome.error is not None:
                         raise outcome.error
                     record.bytes = len(item.data)
@@ -410,10 +415,16 @@ class Sandbox:
         _check_range(op, path, "limit", limit, self.limits.page_most)
         return limit
 
+    def _recorded(self, op: str, path: str) -> AbstractContextManager[AuditRecord]:
+        """Record what happens in the block."""
+        return audited(self._audit, self._caller, self.name, op, path)
+
     @contextmanager
     def _doing(self, op: str, path: str, scope: Scope = Scope.READ) -> Iterator[AuditRecord]:
-        """Record what happens in the block, which needs a right. Raises Forbidden."""
-        with audited(self._audit, self._caller, self.name, op, path) as record:
+        """Record what happens in the block, which needs a right. Raises Forbidden, and Unavailable before the block
+        where nothing can be recorded."""
+        self._audit.check(op, path)
+        with self._recorded(op, path) as record:
             if scope not in self._caller.scopes:
                 raise Forbidden(op, path, f"this needs the scope {scope!r}, which these credentials do not have")
             yield record

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devbox_mcp import paths
-from devbox_mcp.audit import AuditLog, JsonLinesAudit, NoAudit, audited
+from devbox_mcp.audit import AuditLog, NoAudit, audited, open_audit
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.callers import OPERATOR, Caller
 from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound
@@ -74,13 +74,6 @@ def _default_name(kind: str, target: str, taken: set[str]) -> str:
     return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
 
 
-def _open_audit(path: str | None) -> AuditLog:
-    try:
-        return NoAudit() if path is None else JsonLinesAudit(path)
-    except OSError as error:
-        raise ValueError(f"cannot write the audit log {path}: {error.strerror}") from None
-
-
 async def open_devbox(text: str, opening: Opening, limits: Limits) -> Sandbox:
     """Open one DEVBOX for whoever started this process. Raises ValueError with what to write, DevboxError."""
     (spec,) = parse_specs([text])
@@ -119,7 +112,8 @@ class Sandboxes:
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
         opening = Opening(settings.read_only, settings.deny, settings.force)
-        audit = _open_audit(settings.audit_log)
+        key = None if settings.audit_key is None else settings.audit_key.get_secret_value()
+        audit = open_audit(settings.audit_log, key, settings.audit_anchor)
         opened: list[Sandbox] = []
         try:
             for spec in specs:

@@ -32,6 +32,9 @@ class Memory:
     def __init__(self) -> None:
         self.records: list[AuditRecord] = []
 
+    def check(self, op: str, path: str) -> None:
+        """Always ready."""
+
     def write(self, record: AuditRecord) -> None:
         self.records.append(record)
 

@@ -1,9 +1,7 @@
-"""The record of every operation: who did what to which path, and what came of it; never content."""
+"""What is recorded, and where records go."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from devbox_mcp.callers import Caller
-from devbox_mcp.errors import DevboxError, printable
+from devbox_mcp.errors import DevboxError
 
 
 @dataclass(slots=True)
@@ -33,7 +31,11 @@ class AuditRecord:
 
 
 class AuditLog(Protocol):
-    """Where records go."""
+    """Where records go. Nothing is done that cannot be recorded: ``check`` comes before an operation, and where a
+    record could not be written it is kept, and whatever is asked next is refused until it is written."""
+
+    def check(self, op: str, path: str) -> None:
+        """Raise Unavailable where the log does not take records now; must be quick."""
 
     def write(self, record: AuditRecord) -> None:
         """Keep one record; must be quick."""
@@ -45,42 +47,14 @@ class AuditLog(Protocol):
 class NoAudit:
     """Keeps nothing: the operator did not ask for a log."""
 
+    def check(self, op: str, path: str) -> None:
+        """Nothing can go wrong."""
+
     def write(self, record: AuditRecord) -> None:
         """Forget the record."""
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-class JsonLinesAudit:
-    """One JSON object a line, appended to a file in one write each, so that lines of several processes never mix."""
-
-    def __init__(self, path: str) -> None:
-        """Open the file for appending, mode 0600 if new. Raises OSError."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def write(self, record: AuditRecord) -> None:
-        """Append one line."""
-        fields = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.time))
-            + f".{int(record.time % 1 * 1e3):03d}Z",
-            "caller": printable(record.caller),
-            "request_id": record.request_id,
-            "devbox": record.devbox,
-            "op": record.op,
-            "path": printable(record.path),
-            "destination": None if record.destination is None else printable(record.destination),
-            "result": record.result,
-            "bytes": record.bytes,
-            "sha256": record.sha256,
-            "ms": round(record.seconds * 1e3, 3),
-        }
-        line = json.dumps({name: value for name, value in fields.items() if value is not None})
-        os.write(self._fd, line.encode() + b"\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
 
 
 @contextmanager
