@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import typer
 
 from devbox_mcp import __version__
-from devbox_mcp.cli import changing, copying, looking
+from devbox_mcp.cli import audit, changing, copying, looking
 from devbox_mcp.cli.doctor import doctor
 from devbox_mcp.cli.failing import TABLE
+from devbox_mcp.cli.keys import keys
 from devbox_mcp.cli.serve import serve
+
+_ROOM_FOR_FRAMES = 80
 
 app = typer.Typer(
     name="devbox-mcp",
@@ -18,9 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_SERVER, _FILES = "The server", "Files: DEVBOX is a directory, k8s://…, exec:…, https://…, or a configured name"
+_SERVER, _FILES = "The server", "Files"
 app.command("serve", rich_help_panel=_SERVER)(serve)
 app.command("doctor", rich_help_panel=_SERVER)(doctor)
+app.add_typer(keys, name="keys", rich_help_panel=_SERVER)
+app.add_typer(audit.app, name="audit", rich_help_panel=_SERVER)
 for name, command in (
     ("ls", looking.ls),
     ("cat", looking.cat),
@@ -54,5 +62,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command."""
-    app()
+    """Run the command. Help has frames only where there is room for them: they cut words on a narrow terminal, and mean
+    nothing in a pipe."""
+    framed = sys.stdout.isatty() and shutil.get_terminal_size().columns >= _ROOM_FOR_FRAMES
+    app.rich_markup_mode = "rich" if framed else None
+    app(prog_name="devbox-mcp")

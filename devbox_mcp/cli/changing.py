@@ -70,7 +70,7 @@ def mv(
     keep: Keep = False,
     as_json: AsJson = False,
 ) -> NoReturn:
-    """Move or rename files and directories within a devbox; links themselves."""
+    """Move or rename within a devbox; links themselves."""
 
     async def work() -> int:
         from devbox_mcp.cli.moving import move_all

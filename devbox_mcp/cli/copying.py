@@ -25,7 +25,11 @@ def put(
     exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> NoReturn:
-    """Copy files of this machine into a devbox, directories with everything in them."""
+    """Copy files and directories of this machine into a devbox.
+
+    They go into the destination by their names where it is a directory, or is written with a slash at its end. DIR/.
+    stands for what is in a directory. Links are left out, and told.
+    """
 
     def route() -> tuple[list[Location], Location]:
         sources, target = split_last(paths, "put FILE... DEVBOX:PATH")
@@ -46,7 +50,11 @@ def get(
     exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> NoReturn:
-    """Copy files of a devbox to this machine, directories with everything in them."""
+    """Copy files and directories of a devbox to this machine.
+
+    They go into the destination by their names where it is a directory, or is written with a slash at its end. DIR/.
+    stands for what is in a directory. Links are left out, and told.
+    """
 
     def route() -> tuple[list[Location], Location]:
         sources, target = (paths, ".") if len(paths) == 1 else split_last(paths, "get DEVBOX:PATH... FILE")
@@ -68,7 +76,10 @@ def cp(
     exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> NoReturn:
-    """Copy within a devbox, between two, or between one and this machine."""
+    """Copy within a devbox, between two, or to and from here.
+
+    What is copied between devboxes streams through this machine and lies nowhere in between.
+    """
 
     def route() -> tuple[list[Location], Location]:
         split_last(paths, "cp SOURCE... DESTINATION")
@@ -110,9 +121,10 @@ def sync(
     exclude: Exclude = None,
     as_json: AsJson = False,
 ) -> NoReturn:
-    """Make one directory like another, copying only what differs in size or sha256.
+    """Make one directory like another; only differences move.
 
-    Each file is replaced whole or not at all; when it was interrupted, call it again and it goes on.
+    Files are the same if their size and sha256 are. Each is replaced whole or not at all; after an interruption, call
+    it again and it goes on.
     """
 
     async def work() -> int:

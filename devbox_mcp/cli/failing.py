@@ -31,9 +31,22 @@ EXIT_CODES = {
 }
 INTERRUPTED, READER_GONE = 130, 141
 #: As ``--help`` and the documentation show them.
-TABLE = """Exit codes:
+TABLE = """DEVBOX is a directory, k8s://NAMESPACE/POD, exec:COMMAND?root=/DIR, https://HOST/…, or a configured name.
 
-0 done · 1 a file system or something else failed; grep found nothing · 2 wrong usage · 3 nothing is there · 4 what is there stands in the way: it exists, has changed, is a directory, is none, or is not empty · 5 not allowed, or the key is missing · 6 cannot be reached now: try again · 7 too large, or the disk is full · 8 bytes got damaged · 9 cannot be done there · 130 interrupted"""  # noqa: E501  wrapped where it is shown
+\b
+Exit codes:
+  0  done
+  1  another failure; grep: no match
+  2  wrong usage
+  3  nothing is there
+  4  what is there is in the way
+  5  not allowed, or a key is missing
+  6  not reachable now: try again
+  7  too large, or the disk is full
+  8  bytes got damaged
+  9  cannot be done there
+130  interrupted
+"""
 
 #: What to do next, where the error's own general advice speaks of tools.
 _ADVICE = {
