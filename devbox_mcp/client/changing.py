@@ -9,7 +9,7 @@ from devbox_mcp.client.connection import PathText, spelled
 from devbox_mcp.client.reading import AsyncReading
 from devbox_mcp.client.shapes import Edited, FileInfo, Uploaded, Written
 from devbox_mcp.edits import Edit
-from devbox_mcp.errors import DevboxError, InvalidArgument
+from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument
 from devbox_mcp.limits import MIB
 from devbox_mcp.models import BatchItem, WriteMode
 from devbox_mcp.sandbox import Sandbox
@@ -146,9 +146,10 @@ class AsyncChanging(AsyncReading):
     async def _write_all(self, sandbox: Sandbox, items: Sequence[BatchItem], *, atomic: bool) -> list[Uploaded]:
         if atomic and items:
             done = [shapes.uploaded(outcome) for outcome in await sandbox.write_batch(items, atomic=True)]
-            failed = next((one.error for one in done if one.error is not None), None)
-            if failed is not None:
-                raise failed
+            failed = [one.error for one in done if one.error is not None]
+            # those that were fine themselves were cancelled because of another
+            for error in sorted(failed, key=lambda error: isinstance(error, Cancelled)):
+                raise error
             return done
         done = []
         for batch in _batches(items):
