@@ -176,9 +176,18 @@ def serve(
             if file is not None:
                 options[name] = _read_secret(file, name.replace("_", " "))
         settings = load_settings({name: value for name, value in options.items() if value not in (None, [])}, config)
-        asyncio.run(_run(settings))
+        _start(_run(settings), settings)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _start(main: Coroutine[Any, Any, None], settings: Settings) -> None:
+    if settings.http is None:
+        asyncio.run(main)
+        return
+    from devbox_mcp.servers import serving
+
+    serving.run(main)
 
 
 def _read_secret(file: Path, what: str) -> SecretStr:
@@ -253,6 +262,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
 
         host, port = serving.split_address(settings.http)
         try:
+            tls = serving.load_tls(settings.tls_cert, settings.tls_key)
             app = gateway.create_app(sandboxes, settings, door, host)
             listener = serving.bind(host, port)
         except OSError as error:
@@ -262,9 +272,10 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         names = ", ".join(f"{sandbox.name} ({sandbox.root})" for sandbox in sandboxes)
         # the port may have been 0, for any that is free
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
-        typer.echo(f"devbox-mcp serves {names} at http://{address}/mcp", err=True)
+        scheme = "http" if tls is None else "https"
+        typer.echo(f"devbox-mcp serves {names} at {scheme}://{address}/mcp, HTTP API at /docs", err=True)
         timeouts = serving.Timeouts(settings.header_timeout, settings.body_timeout)
-        await serving.serve(app, listener, app.end, timeouts=timeouts)
+        await serving.serve(app, listener, app.end, timeouts=timeouts, tls=tls)
     finally:
         await door.aclose()
 

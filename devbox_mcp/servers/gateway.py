@@ -6,12 +6,16 @@ Identify (who asks) → Throttle (how much) → Deadlines (how slowly) → the d
 
 from __future__ import annotations
 
-import secrets
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from devbox_mcp.callers import OPERATOR
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.access.access import Access
+from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
+from devbox_mcp.servers.access.identify import Identify
+from devbox_mcp.servers.access.metadata import metadata_routes
+from devbox_mcp.servers.access.signing import UrlSigner
+from devbox_mcp.servers.guarding import Guard, Routed
 from devbox_mcp.servers.mcp import http
 from devbox_mcp.servers.mcp.server import Door
 from devbox_mcp.servers.rest import app as rest
@@ -19,35 +23,60 @@ from devbox_mcp.servers.rest.addresses import AsSent
 from devbox_mcp.settings import Settings
 
 
-def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) -> ASGIApp:
+def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) -> Gateway:
     """Return the application of all doors, for a server that is bound to ``host``. Raises ValueError where it would
-    be open to the network without credentials."""
-    api = AsSent(_Operator(rest.create(sandboxes, settings)))
-    return _Doors(http.create_app(door.server, settings, host), api)
+    be open to the network without credentials, and for settings that make no sense."""
+    require_credentials(settings, host)
+    access = Access(settings)
+    signer = UrlSigner(access, settings, sandboxes.audit)
+    door.signer = signer
+    guard = Guard(settings, [sandbox.probe for sandbox in sandboxes])
+    api = rest.create(sandboxes)
+    api.state.signer = signer
+    api.router.routes.extend(metadata_routes(access, settings.public_url))
+    mcp = http.create_app(door.server, settings, host)
+    doors = _Doors(mcp, api, guard.metrics)
+    # what comes over a WebSocket is a request like any other, from somebody who is known
+    api.state.service.inside = guard.outside(guard.inside(doors.api))
+    identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)
+    app = guard.outside(Hosts(identified, AllowedHosts.configured(settings, host)))
+    return Gateway(app, mcp, door, guard)
+
+
+class Gateway:
+    """The application. ``end`` is called when the server is told to."""
+
+    def __init__(self, app: ASGIApp, mcp: ASGIApp, door: Door, guard: Guard) -> None:
+        self._app = app
+        self._mcp = mcp
+        self._door = door
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._guard.aclose()
+            await send(message)
+
+        # the MCP door is the only one with a life of its own
+        await self._mcp(scope, receive, closing)
+
+    def end(self) -> None:
+        """Say that no more requests should come, and end the streams of those who listen."""
+        self._guard.drain()
+        self._door.end_streams()
 
 
 class _Doors:
-    """Sends each request to its door; the server's life is the MCP door's."""
+    """Sends each request to its door."""
 
-    def __init__(self, mcp: ASGIApp, api: ASGIApp) -> None:
-        self._mcp = mcp
-        self._api = api
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] == "/mcp":
-            await self._mcp(scope, receive, send)
-        else:
-            await self._api(scope, receive, send)
-
-
-class _Operator:
-    """Takes whoever asks for the operator."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, mcp: ASGIApp, api: FastAPI, metrics: ASGIApp) -> None:
+        self.api: ASGIApp = AsSent(Routed(api))
+        self._by_path = {"/mcp": Routed(mcp, "/mcp"), "/metrics": Routed(metrics, "/metrics")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = secrets.token_hex(8)
-        scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
-        scope["state"]["caller"] = OPERATOR.asking(request_id)
-        await self._app(scope, receive, send)
+        await self._by_path.get(scope["path"], self.api)(scope, receive, send)

@@ -8,10 +8,12 @@ from typing import Any, TextIO
 
 import structlog
 
+#: Without the values of variables: among them are contents of files and credentials.
+_TRACES = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _STAMPS: tuple[Any, ...] = (
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    structlog.processors.dict_tracebacks,
+    _TRACES,
 )
 
 
@@ -34,7 +36,7 @@ def log_as_json(stream: TextIO | None = None) -> None:
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *_STAMPS[:2]],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                _TRACES,
                 structlog.processors.JSONRenderer(),
             ],
         )

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from devbox_mcp import __version__
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.rest import (
-    archives, batch, changing, devboxes, documentation, files, looking, signed_urls, tunnel, tus, watching,
-)  # fmt: skip
+    archives,
+    batch,
+    changing,
+    devboxes,
+    documentation,
+    files,
+    looking,
+    signed_urls,
+    tunnel,
+    tus,
+    watching,
+)
 from devbox_mcp.servers.rest.failures import handle_failures
 from devbox_mcp.servers.rest.operations import Operation
 from devbox_mcp.servers.rest.service import Service
@@ -19,8 +30,15 @@ from devbox_mcp.servers.rest.service import Service
 DEVBOX = "/v1/devboxes/{devbox}"
 #: The busiest come first: routes are tried in this order.
 _TOPICS = (
-    files.ROUTES, batch.ROUTES, looking.ROUTES, changing.ROUTES, archives.ROUTES, watching.ROUTES, tus.ROUTES, signed_urls.ROUTES,
-)  # fmt: skip
+    files.ROUTES,
+    batch.ROUTES,
+    looking.ROUTES,
+    changing.ROUTES,
+    archives.ROUTES,
+    watching.ROUTES,
+    tus.ROUTES,
+    signed_urls.ROUTES,
+)
 
 
 def create(sandboxes: Sandboxes) -> FastAPI:
@@ -32,16 +50,17 @@ def create(sandboxes: Sandboxes) -> FastAPI:
     app.state.service = Service(sandboxes, app)
     handle_failures(app)
     for topic in _TOPICS:
-        app.include_router(topic.router, prefix=DEVBOX)
-    app.include_router(devboxes.ROUTES.router)
-    app.add_websocket_route(f"{DEVBOX}/ws", tunnel.endpoint)
+        app.router.routes.extend(topic.routes(DEVBOX))
+    app.router.routes.extend(devboxes.ROUTES.routes())
+    app.router.routes.append(WebSocketRoute(f"{DEVBOX}/ws", tunnel.endpoint))
     app.router.routes.extend(documentation.routes(list(operations())))
     return app
 
 
-def operations() -> Iterator[Operation]:
-    """Yield every operation with its whole path."""
-    yield from devboxes.ROUTES.operations
+def operations() -> Iterator[tuple[str, Operation]]:
+    """Yield every operation with its topic and its whole path."""
+    for operation in devboxes.ROUTES.operations:
+        yield devboxes.ROUTES.topic, operation
     for topic in _TOPICS:
         for operation in topic.operations:
-            yield operation.beneath(DEVBOX)
+            yield topic.topic, operation.beneath(DEVBOX)

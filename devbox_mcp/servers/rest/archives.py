@@ -9,13 +9,13 @@ from pydantic import Field
 from starlette.responses import Response
 
 from devbox_mcp.callers import Scope
-from devbox_mcp.errors import InvalidArgument
 from devbox_mcp.servers.rest.calls import Call
 from devbox_mcp.servers.rest.changing import SMALL_JSON, Asked
 from devbox_mcp.servers.rest.incoming import json_body
 from devbox_mcp.servers.rest.operations import Answer, Body, Operation, Routes, json_of
 from devbox_mcp.servers.rest.outgoing import Stream
 from devbox_mcp.servers.rest.parameters import Choice, Several
+from devbox_mcp.servers.rest.tars import tar_gz
 
 ROUTES = Routes("archives")
 
@@ -60,12 +60,10 @@ async def archive_many(call: Call) -> Response:
 
 async def _archive(call: Call, texts: Sequence[str], wanted: Format) -> Response:
     paths = [await call.named(text) for text in texts]
-    if wanted != "zip":
-        raise InvalidArgument("archive", ".", "only zip is made yet")
-    chunks = await _begun(aiter(await call.sandbox.archive(paths)))
+    chunks = await _begun(aiter(await call.sandbox.archive(paths)) if wanted == "zip" else tar_gz(call.sandbox, paths))
     headers = [
-        (b"content-type", b"application/zip"),
-        (b"content-disposition", f'attachment; filename="{call.sandbox.name}.zip"'.encode("ascii")),
+        (b"content-type", b"application/zip" if wanted == "zip" else b"application/gzip"),
+        (b"content-disposition", f'attachment; filename="{call.sandbox.name}.{wanted}"'.encode("ascii")),
     ]
     return Stream(200, headers, chunks)
 

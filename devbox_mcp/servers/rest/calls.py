@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,21 +19,19 @@ from devbox_mcp.servers.rest import addresses, parameters
 from devbox_mcp.servers.rest.parameters import Parameter
 from devbox_mcp.servers.rest.service import Service
 
-if TYPE_CHECKING:
-    from devbox_mcp.servers.rest.operations import Operation
-
 T = TypeVar("T")
 
 
 class Call:
     """What a handler works with. Making one raises InvalidArgument for a query that makes no sense."""
 
-    def __init__(self, request: Request, operation: Operation) -> None:
+    def __init__(self, request: Request, op: str, known: Sequence[Parameter[Any]]) -> None:
+        """``op`` is what errors call the operation, ``known`` are the parameters of its query."""
         self.request = request
-        self.op = operation.op
+        self.op = op
         self.service: Service = request.scope["app"].state.service
         self.caller: Caller = request.scope["state"]["caller"]
-        self._query = parameters.parse(request.scope["query_string"], operation.query, operation.op)
+        self._query = parameters.parse(request.scope["query_string"], known, op)
 
     @cached_property
     def sandbox(self) -> Sandbox:

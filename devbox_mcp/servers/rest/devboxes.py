@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
+from pydantic import ConfigDict, with_config
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from devbox_mcp.callers import Scope
 from devbox_mcp.sandbox import Sandbox
@@ -14,7 +14,10 @@ from devbox_mcp.servers.rest.operations import Answer, Operation, Routes, json_o
 #: Addresses without a devbox's name, and the devbox itself.
 ROUTES = Routes("devboxes")
 
+_documented = with_config(ConfigDict(use_attribute_docstrings=True))
 
+
+@_documented
 class DevboxJson(TypedDict):
     """A devbox by name."""
 
@@ -25,12 +28,14 @@ class DevboxJson(TypedDict):
     """meant where none is named"""
 
 
+@_documented
 class DevboxesJson(TypedDict):
     """Those that the caller may reach."""
 
     devboxes: list[DevboxJson]
 
 
+@_documented
 class LimitsJson(TypedDict):
     """How much one request may do, in bytes, numbers and seconds."""
 
@@ -54,6 +59,7 @@ class LimitsJson(TypedDict):
     """longest wait for a change"""
 
 
+@_documented
 class DevboxDetailsJson(DevboxJson):
     """A devbox with what it can do."""
 

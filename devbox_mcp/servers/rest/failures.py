@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -12,8 +10,6 @@ from starlette.responses import Response
 
 from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument, NotFound, printable
 from devbox_mcp.servers.problems import problem
-
-_LOG = logging.getLogger(__name__)
 
 
 class MethodNotAllowed(DevboxError):
@@ -75,8 +71,8 @@ def handle_failures(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return problem(InvalidArgument("request", _address(request), f"{where}: {first['msg']}"), request_id(request))
 
-    async def fault(request: Request, error: Exception) -> Response:
-        _LOG.error("a fault in %s %s", request.method, _address(request), exc_info=error)
+    async def fault(request: Request, _error: Exception) -> Response:
+        # it is raised once more behind this, and logged by whoever observes
         return problem(Internal("request", _address(request)), request_id(request))
 
     app.add_exception_handler(DevboxError, devbox_error)

@@ -15,7 +15,7 @@ from devbox_mcp.errors import Conflict, Exists, InvalidArgument, IsDirectory, Un
 from devbox_mcp.models import Content, FileInfo, WriteMode, Written
 from devbox_mcp.servers.rest import conditions, incoming, ranges
 from devbox_mcp.servers.rest.calls import Bytes, Call, told
-from devbox_mcp.servers.rest.describing import RawHeaders, headers_of, tag_of
+from devbox_mcp.servers.rest.describing import headers_of, tag_of
 from devbox_mcp.servers.rest.failures import HttpFailure, RangeNotSatisfiable
 from devbox_mcp.servers.rest.operations import Answer, Body, Header, Operation, Routes, json_of
 from devbox_mcp.servers.rest.outgoing import Stream

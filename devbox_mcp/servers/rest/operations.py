@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -88,28 +87,37 @@ def json_of(kind: type[BaseModel] | Any, example: Any = None) -> Body:
 
 
 class Routes:
-    """The routes of one topic, in order."""
+    """The operations of one topic, in order, each with its handler."""
 
     def __init__(self, topic: str) -> None:
-        self.router = APIRouter(route_class=PlainRoute, tags=[topic])
+        self.topic = topic
         self.operations: list[Operation] = []
+        self._handlers: list[Handler] = []
 
     def add(self, operation: Operation) -> Callable[[Handler], Handler]:
         """Register the handler of an operation."""
 
         def register(handler: Handler) -> Handler:
-            async def endpoint(request: Request) -> Response:
-                return await handler(Call(request, operation))
-
             self.operations.append(operation)
-            for method in operation.methods:
-                self.router.add_api_route(
-                    operation.path.replace("{path}", "{path:path}"),
-                    endpoint,
-                    methods=[method],
-                    name=operation.name,
-                    include_in_schema=False,
-                )
+            self._handlers.append(handler)
             return handler
 
         return register
+
+    def routes(self, prefix: str = "") -> Iterator[PlainRoute]:
+        """Yield the routes, beneath a prefix."""
+        for operation, handler in zip(self.operations, self._handlers, strict=True):
+            yield PlainRoute(
+                prefix + operation.path.replace("{path}", "{path:path}"),
+                _endpoint(operation, handler),
+                methods=list(operation.methods),
+                name=operation.name,
+                include_in_schema=False,  # what it is told of is in the operation
+            )
+
+
+def _endpoint(operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(Call(request, operation.op, operation.query))
+
+    return endpoint

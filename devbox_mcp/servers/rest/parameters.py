@@ -9,25 +9,23 @@ from urllib.parse import parse_qsl
 
 from devbox_mcp.errors import InvalidArgument
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _MOST_FIELDS = 10_000
-#: What a signed URL carries; the middleware that knows the caller reads it.
-SIGNATURE = frozenset({"expires", "signature", "key"})
 
 Query = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter(Generic[T]):
+class Parameter(Generic[T_co]):
     """A parameter of a query by name, and what it is without being given."""
 
     name: str
     description: str
-    default: T
+    default: T_co
     required: bool = False
 
-    def of(self, query: Query, op: str) -> T:
+    def of(self, query: Query, op: str) -> T_co:
         """Return its value. Raises InvalidArgument."""
         given = query.get(self.name)
         if given is None:
@@ -38,7 +36,7 @@ class Parameter(Generic[T]):
             raise InvalidArgument(op, ".", f"the parameter {self.name} is given more than once")
         return self.read(given[0], op)
 
-    def read(self, text: str, op: str) -> T:
+    def read(self, text: str, op: str) -> T_co:
         """Return what a text means."""
         raise NotImplementedError
 
@@ -60,41 +58,41 @@ class Parameter(Generic[T]):
         }
 
 
-class Text(Parameter[T]):
+class Text(Parameter[T_co]):
     """Any text. Bytes that are not UTF-8 are kept as surrogate escapes, as in paths."""
 
     __slots__ = ()
 
-    def read(self, text: str, op: str) -> T:
-        return text  # type: ignore[return-value]  # T is str, or str | None where it may be left out
+    def read(self, text: str, op: str) -> T_co:
+        return text  # type: ignore[return-value]  # T_co is str, or str | None where it may be left out
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}
 
 
-class Flag(Parameter[T]):
+class Flag(Parameter[T_co]):
     """``true`` or ``false``."""
 
     __slots__ = ()
 
-    def read(self, text: str, op: str) -> T:
+    def read(self, text: str, op: str) -> T_co:
         value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
         if value is None:
             raise InvalidArgument(op, ".", f"{self.name} is true or false")
-        return value  # type: ignore[return-value]  # T is bool, or bool | None
+        return value  # type: ignore[return-value]  # T_co is bool, or bool | None
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
-class Number(Parameter[T]):
+class Number(Parameter[T_co]):
     """A whole number; ``low`` and ``high`` are told, and checked where the operation does not."""
 
     low: int | None = None
     high: int | None = None
 
-    def read(self, text: str, op: str) -> T:
+    def read(self, text: str, op: str) -> T_co:
         digits = text.removeprefix("-")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 15):
             raise InvalidArgument(op, ".", f"{self.name} is not a whole number")
@@ -102,7 +100,7 @@ class Number(Parameter[T]):
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
             above = f"at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
             raise InvalidArgument(op, ".", f"{self.name} is {value}, but {above}")
-        return value  # type: ignore[return-value]  # T is int, or int | None
+        return value  # type: ignore[return-value]  # T_co is int, or int | None
 
     def schema(self) -> dict[str, Any]:
         bounds = {"minimum": self.low, "maximum": self.high}
@@ -129,15 +127,15 @@ class Seconds(Parameter[float]):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice(Parameter[T]):
+class Choice(Parameter[T_co]):
     """One of several words."""
 
     words: tuple[str, ...] = ()
 
-    def read(self, text: str, op: str) -> T:
+    def read(self, text: str, op: str) -> T_co:
         if text not in self.words:
             raise InvalidArgument(op, ".", f"{self.name} is one of {', '.join(self.words)}")
-        return text  # type: ignore[return-value]  # T is a literal of the words
+        return text  # type: ignore[return-value]  # T_co is a literal of the words
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "enum": list(self.words)}
@@ -172,11 +170,11 @@ def parse(query: bytes, known: Sequence[Parameter[Any]], op: str) -> Query:
         )
     except ValueError:
         raise InvalidArgument(op, ".", f"there are more than {_MOST_FIELDS} parameters") from None
-    names = {parameter.name for parameter in known} | SIGNATURE
+    names = {parameter.name for parameter in known}
     found: dict[str, list[str]] = {}
     for name, value in fields:
         if name not in names:
-            told = ", ".join(sorted(names - SIGNATURE)) or "none"
+            told = ", ".join(sorted(names)) or "none"
             raise InvalidArgument(op, ".", f"there is no parameter {name[:60]!r} here", hint=f"there are: {told}")
         found.setdefault(name, []).append(value)
     return found

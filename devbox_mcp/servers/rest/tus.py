@@ -12,7 +12,6 @@ from contextlib import suppress
 from email.utils import formatdate
 from functools import wraps
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -229,8 +228,8 @@ async def create(call: Call) -> Response:
         with suppress(DevboxError):
             await call.sandbox.upload_abandon(path, ticket.token)
         raise
-    prefix = urlsplit(call.service.settings.public_url or "").path
-    location = f"{prefix}/v1/devboxes/{call.sandbox.name}/uploads/{ticket.encode()}"
+    # relative, for a proxy may have put this address beneath another
+    location = f"uploads/{ticket.encode()}"
     return _answer(201, ("Location", location), ("Content-Length", "0"), *_told(standing))
 
 

@@ -1,0 +1,69 @@
+"""Members of a tar or tar.gz that nobody trusts."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+from typing import IO, Final, cast
+
+from devbox_mcp.errors import DevboxError, InvalidArgument, Unsupported
+from devbox_mcp.servers.rest.batch.intake import OP, Intake
+
+_EXECUTABLE: Final = 0o111
+_KINDS = {
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a fifo",
+}
+
+
+def unpack(file: IO[bytes], intake: Intake, *, packed: bool) -> None:
+    """Take in what a tar holds, unpacking it with gzip first if it is ``packed``. Blocks. Raises InvalidArgument for
+    what is no tar, TooLarge, Timeout."""
+    source = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
+    # reading is all that is asked of it
+    bounded = cast("IO[bytes]", _Bounded(source, intake))
+    try:
+        with tarfile.open(fileobj=bounded, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
+            for member in archive:
+                _take(archive, member, intake)
+    except DevboxError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever hostile bytes do to the parser, they are no tar
+        raise InvalidArgument(OP, ".", f"the body is no {'tar.gz' if packed else 'tar'}: {error}"[:300]) from None
+
+
+def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, intake: Intake) -> None:
+    intake.count()
+    if member.isdir():
+        if member.name not in (".", ""):
+            intake.directory(member.name)
+    elif member.isreg():
+        intake.reserve(member.size)
+        content = archive.extractfile(member)
+        assert content is not None
+        data = content.read()
+        if len(data) != member.size:
+            raise InvalidArgument(OP, ".", "the archive ends before its end")
+        intake.file(member.name, data, bool(member.mode & _EXECUTABLE))
+    else:
+        kind = _KINDS.get(member.type, "no regular file")
+        intake.refuse(member.name, Unsupported(OP, member.name[:200], f"this is {kind}; only files are taken"))
+
+
+class _Bounded:
+    """Reads as much of a file as a batch may be, and no more: what is packed may be a bomb."""
+
+    def __init__(self, file: IO[bytes], intake: Intake) -> None:
+        self._file = file
+        self._intake = intake
+        self._left = intake.most
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise self._intake.too_large()
+        return data

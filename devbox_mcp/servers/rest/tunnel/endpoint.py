@@ -1,0 +1,128 @@
+"""The WebSocket: reads requests, runs them side by side, and cancels what its client gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from starlette.types import Scope
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from devbox_mcp.callers import Caller
+from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited
+from devbox_mcp.servers.problems import problem
+from devbox_mcp.servers.rest.service import Service
+from devbox_mcp.servers.rest.tunnel import frames
+from devbox_mcp.servers.rest.tunnel.exchange import Exchange
+
+_MOST_IN_FLIGHT = 128
+_UNACCEPTABLE, _POLICY = 1003, 1008
+_LONGEST_REASON = 120
+
+
+async def endpoint(socket: WebSocket) -> None:
+    """Serve ``GET ws``. A devbox that does not exist for the caller, and a client that does not speak the protocol,
+    are answered as HTTP."""
+    service: Service = socket.scope["app"].state.service
+    caller: Caller = socket.scope["state"]["caller"]
+    try:
+        service.sandboxes.called_by(caller).get(socket.path_params["devbox"], "connect")
+        if frames.PROTOCOL not in socket.scope["subprotocols"]:
+            raise InvalidArgument("connect", "ws", f"ask for the subprotocol {frames.PROTOCOL}")
+    except DevboxError as error:
+        await socket.send_denial_response(problem(error, socket.scope["state"].get("request_id")))
+        return
+    await socket.accept(frames.PROTOCOL)
+    await _Tunnel(socket, service).serve()
+
+
+class _Tunnel:
+    """One connection with its requests under way, by number."""
+
+    def __init__(self, socket: WebSocket, service: Service) -> None:
+        self._socket = socket
+        self._service = service
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self) -> None:
+        """Read until the client goes, or says what makes no sense."""
+        try:
+            while True:
+                message = await self._socket.receive()
+                if message["type"] != "websocket.receive":
+                    return
+                data: bytes | None = message.get("bytes")
+                if data is None:
+                    await self._socket.close(_UNACCEPTABLE, "messages are binary")
+                    return
+                await self._take(data)
+        except frames.Malformed as error:
+            await self._socket.close(_POLICY, error.reason[:_LONGEST_REASON])
+        except WebSocketDisconnect:
+            return
+        finally:
+            await self._end_all()
+
+    async def _take(self, data: bytes) -> None:
+        """Begin or end a request. Raises Malformed for what cannot be answered."""
+        try:
+            asked = frames.parse(data)
+        except frames.Malformed as error:
+            if error.number is None or error.number in self._under_way:
+                raise
+            await self._refuse(error.number, InvalidArgument("request", "", error.reason))
+            return
+        if isinstance(asked, frames.Cancel):
+            task = self._under_way.get(asked.number)
+            if task is not None:
+                task.cancel()
+        elif asked.number in self._under_way:
+            raise frames.Malformed(f"the id {asked.number} is under way already")
+        elif len(self._under_way) >= _MOST_IN_FLIGHT:
+            await self._refuse(
+                asked.number,
+                RateLimited("request", asked.path, f"{_MOST_IN_FLIGHT} requests are under way", hint="await some"),
+            )
+        else:
+            # made before it runs, so that one that is cancelled at once is answered all the same
+            exchange = Exchange(asked, self._scope(asked), self._socket.send_bytes)
+            task = asyncio.ensure_future(exchange.run(self._service.inside))
+            self._under_way[asked.number] = task
+            task.add_done_callback(lambda done: self._forget(asked.number, done))
+
+    def _forget(self, number: int, done: asyncio.Task[None]) -> None:
+        del self._under_way[number]
+        if not done.cancelled():
+            done.exception()  # told by the application's own handler; here the connection has gone
+
+    async def _refuse(self, number: int, error: DevboxError) -> None:
+        answer = problem(error, None)
+        await self._socket.send_bytes(frames.answer(number, answer.status_code, answer.raw_headers, bytes(answer.body)))
+
+    def _scope(self, asked: frames.Asked) -> Scope:
+        above = self._socket.scope
+        prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
+        raw = f"{prefix}/{asked.path}" if asked.path else prefix
+        request_id = secrets.token_hex(8)
+        caller: Caller = above["state"]["caller"]
+        return {
+            "type": "http",
+            "asgi": above["asgi"],
+            "http_version": "1.1",
+            "method": asked.method,
+            "scheme": "https" if above["scheme"] == "wss" else "http",
+            "path": raw,
+            "raw_path": raw.encode("latin-1"),
+            "root_path": "",
+            "query_string": asked.query,
+            "headers": [*asked.headers, *((name, value) for name, value in above["headers"] if name == b"host")],
+            "client": above.get("client"),
+            "server": above.get("server"),
+            "state": {**above["state"], "request_id": request_id, "caller": caller.asking(request_id)},
+        }
+
+    async def _end_all(self) -> None:
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

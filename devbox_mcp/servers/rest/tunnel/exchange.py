@@ -1,0 +1,111 @@
+"""One request of a tunnel: the routes are called in process, and what they send becomes messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Message, Scope
+
+from devbox_mcp.errors import Cancelled, DevboxError, TooLarge
+from devbox_mcp.servers.problems import problem
+from devbox_mcp.servers.rest.tunnel.frames import MOST_BODY, Asked, answer
+
+Send = Callable[[bytes], Awaitable[None]]
+
+_EVENTS = b"text/event-stream"
+
+
+class Exchange:
+    """Runs a request and sends its answer."""
+
+    def __init__(self, asked: Asked, scope: Scope, send: Send) -> None:
+        """``scope`` is the request's, complete."""
+        self._asked = asked
+        self._scope = scope
+        self._send = send
+        self._given = False
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._size = 0
+        self._streams = False
+        self._done = False
+
+    async def run(self, app: ASGIApp) -> None:
+        """Call the application. Whatever happens, the request has one last message."""
+        try:
+            await app(self._scope, self._receive, self._take)
+        except TooLarge as error:
+            await self._fail(error)
+        except asyncio.CancelledError:
+            await self.give_up()
+            raise
+        if not self._done:
+            await self._fail(Cancelled("request", self._asked.path, "the answer ended before its end"))
+
+    async def give_up(self) -> None:
+        """Send the last message of a request that was cancelled."""
+        if self._streams:
+            await self._finish(answer(self._asked.number, self._status, []))
+        else:
+            await self._fail(Cancelled("request", self._asked.path))
+
+    async def _receive(self) -> Message:
+        if not self._given:
+            self._given = True
+            return {"type": "http.request", "body": self._asked.body, "more_body": False}
+        # there is no client that could go away but by a message, which cancels
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    async def _take(self, message: Message) -> None:
+        if self._done:
+            return
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._headers = list(message["headers"])
+            told = {name.lower(): value for name, value in self._headers}
+            self._streams = told.get(b"content-type", b"").startswith(_EVENTS)
+            length = told.get(b"content-length", b"")
+            if length.isdigit() and int(length) > MOST_BODY and self._asked.method != "HEAD":
+                raise self._too_large()
+            return
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if self._streams:
+            await self._take_event(body, more=more)
+            return
+        self._body.append(body)
+        self._size += len(body)
+        if self._size > MOST_BODY:
+            raise self._too_large()
+        if not more:
+            whole = b"" if self._asked.method == "HEAD" else b"".join(self._body)
+            await self._finish(answer(self._asked.number, self._status, self._headers, whole))
+
+    async def _take_event(self, body: bytes, *, more: bool) -> None:
+        """Send an event; comments are for connections that need to be kept alive, as this one does by itself."""
+        if not more:
+            await self._finish(answer(self._asked.number, self._status, [], body))
+        elif body and not body.startswith(b":"):
+            await self._send(answer(self._asked.number, self._status, self._headers, body, more=True))
+            self._headers = []
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            "request",
+            self._asked.path,
+            f"the answer is larger than the {MOST_BODY} bytes of a message",
+            hint="ask for it over HTTP, or for a range of it",
+            limit=MOST_BODY,
+        )
+
+    async def _fail(self, error: DevboxError) -> None:
+        failed = problem(error, self._scope["state"].get("request_id"))
+        await self._finish(answer(self._asked.number, failed.status_code, failed.raw_headers, bytes(failed.body)))
+
+    async def _finish(self, message: bytes) -> None:
+        if not self._done:
+            self._done = True
+            await self._send(message)
