@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,10 +217,10 @@ def test_a_large_log_is_checked_in_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def key_file(tmp_path: Path) -> Iterator[Path]:
+def key_file(tmp_path: Path) -> Path:
     file = tmp_path / "key"
     file.write_bytes(KEY + b"\n")
-    yield file
+    return file
 
 
 def test_the_command_says_what_holds(log: Path, anchor: Path, lines: list[bytes], key_file: Path) -> None:

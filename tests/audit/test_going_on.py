@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,14 @@ KEY = b"a key that nobody guesses"
 
 def record() -> AuditRecord:
     return AuditRecord(0.0, "me", "app", "write", "a.txt")
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def size_of(log: Path) -> int:
+    return log.stat().st_size
 
 
 @pytest.fixture
@@ -182,7 +191,7 @@ async def box(request: pytest.FixtureRequest, tmp_path: Path, log: Path) -> Asyn
 async def test_nothing_is_done_that_cannot_be_recorded(box: Sandboxes, tmp_path: Path, log: Path) -> None:
     directory = tmp_path / "box"
     await box.default.write(SandboxPath("first.txt"), b"1")
-    with files_end_at(log.stat().st_size + 40):
+    with files_end_at(size_of(log) + 40):
         # its record does not fit any more; the room for it was not known to be missing
         await box.default.write(SandboxPath("second.txt"), b"2")
         for call in (
@@ -195,7 +204,7 @@ async def test_nothing_is_done_that_cannot_be_recorded(box: Sandboxes, tmp_path:
                 await call()
         assert sorted(os.listdir(directory)) == ["first.txt", "old.txt", "second.txt"]
     await box.default.delete(SandboxPath("old.txt"))
-    found = [json.loads(line) for line in log.read_text().splitlines()]
+    found = lines_of(log)
     assert [(line["op"], line["path"]) for line in found if "path" in line] == [
         ("write", "first.txt"), ("write", "second.txt"), ("delete", "old.txt")
     ]  # fmt: skip
@@ -206,11 +215,11 @@ async def test_nothing_is_done_that_cannot_be_recorded(box: Sandboxes, tmp_path:
 async def test_a_batch_whose_log_fills_up_in_its_middle_is_recorded_whole(box: Sandboxes, log: Path) -> None:
     items = [BatchItem(SandboxPath(f"{number}.txt"), b"x") for number in range(5)]
     await box.default.stat(SandboxPath("."))
-    with files_end_at(log.stat().st_size + 500):
+    with files_end_at(size_of(log) + 500):
         outcomes = await box.default.write_batch(items)
     assert all(outcome.error is None for outcome in outcomes)
     await box.default.stat(SandboxPath("."))
-    found = [json.loads(line) for line in log.read_text().splitlines()]
+    found = lines_of(log)
     assert [line["path"] for line in found if line.get("op") == "write"] == [item.path.text for item in items]
 
 
