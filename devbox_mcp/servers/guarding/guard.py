@@ -12,7 +12,7 @@ from devbox_mcp.servers.guarding.logs import open_log
 from devbox_mcp.servers.guarding.measures import Measures, Metrics
 from devbox_mcp.servers.guarding.observe import Observe
 from devbox_mcp.servers.guarding.shared import open_allowance
-from devbox_mcp.servers.guarding.throttle import Throttle
+from devbox_mcp.servers.guarding.throttle import Throttle, Transfers
 from devbox_mcp.settings import Settings
 
 
@@ -27,6 +27,7 @@ class Guard:
         self._log = open_log()
         self._readiness = Readiness(probes, self.measures)
         self._allowance = open_allowance(settings, self._log)
+        self._transfers = Transfers(settings.max_transfers)
         self._settings = settings
 
     def outside(self, app: ASGIApp) -> ASGIApp:
@@ -36,7 +37,7 @@ class Guard:
     def inside(self, app: ASGIApp) -> ASGIApp:
         """Return an application that identified callers use within their limits."""
         patient = Deadlines(app, self._settings.body_timeout, self.measures)
-        return Throttle(patient, self._allowance, self._settings.max_transfers, self.measures)
+        return Throttle(patient, self._allowance, self._transfers, self.measures)
 
     def drain(self) -> None:
         """Say from now on that no requests should be sent here."""

@@ -20,16 +20,39 @@ _TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|archive)(/|$)|/api/v
 _NO_TRANSFERS = frozenset({"HEAD", "OPTIONS", "DELETE"})
 
 
+class Transfers:
+    """How many of each caller are under way, and how many may be."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._under_way: dict[str, int] = {}
+
+    def begin(self, caller: str) -> bool:
+        """Count one more, and return True, unless there are as many as there may be."""
+        now = self._under_way.get(caller, 0)
+        if now >= self.most:
+            return False
+        self._under_way[caller] = now + 1
+        return True
+
+    def end(self, caller: str) -> None:
+        """Count one less."""
+        left = self._under_way[caller] - 1
+        if left:
+            self._under_way[caller] = left
+        else:
+            del self._under_way[caller]
+
+
 class Throttle:
     """Refuses with 429 and ``Retry-After``. Who has not been identified is not limited here: it gets no further than
     being told so."""
 
-    def __init__(self, app: ASGIApp, allowance: Allowance, max_transfers: int, measures: Measures) -> None:
+    def __init__(self, app: ASGIApp, allowance: Allowance, transfers: Transfers, measures: Measures) -> None:
         self._app = app
         self._allowance = allowance
-        self._most = max_transfers
+        self._transfers = transfers
         self._measures = measures
-        self._transfers: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state", {})
@@ -47,18 +70,18 @@ class Throttle:
             self._measures.limited("rate")
             await _refuse(error, scope, receive, send)
             return
-        transfers = scope["type"] == "http" and _is_transfer(scope)
-        if transfers and not self._begin(caller.name):
+        transfer = scope["type"] == "http" and _is_transfer(scope)
+        if transfer and not self._transfers.begin(caller.name):
             self._measures.limited("transfers")
-            detail = f"{self._most} transfers of {caller.name} are under way"
+            detail = f"{self._transfers.most} transfers of {caller.name} are under way"
             busy = RateLimited("request", "", detail, hint="wait until one is done")
             await _refuse(busy, scope, receive, send)
             return
         try:
             await self._counted(spending, scope, receive, send)
         finally:
-            if transfers:
-                self._end(caller.name)
+            if transfer:
+                self._transfers.end(caller.name)
             await spending.settle()
 
     async def _counted(self, spending: Spending, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,20 +99,6 @@ class Throttle:
             await spending.moved(_size(message))
 
         await self._app(scope, received, sent)
-
-    def _begin(self, caller: str) -> bool:
-        now = self._transfers.get(caller, 0)
-        if now >= self._most:
-            return False
-        self._transfers[caller] = now + 1
-        return True
-
-    def _end(self, caller: str) -> None:
-        left = self._transfers[caller] - 1
-        if left:
-            self._transfers[caller] = left
-        else:
-            del self._transfers[caller]
 
 
 def _is_transfer(scope: Scope) -> bool:
