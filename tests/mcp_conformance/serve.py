@@ -10,8 +10,7 @@ import warnings
 from mcp.shared.exceptions import MCPDeprecationWarning
 
 from devbox_mcp.sandboxes import Sandboxes
-from devbox_mcp.servers import serving
-from devbox_mcp.servers.mcp import http
+from devbox_mcp.servers import gateway, serving
 from devbox_mcp.servers.mcp.server import Door
 from devbox_mcp.settings import load
 from tests.mcp_conformance import fixtures
@@ -27,7 +26,7 @@ async def main(directory: str) -> None:
     listener = serving.bind(HOST, 0)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  # what the caller waits for
     try:
-        await serving.serve(http.create_app(door.server, settings, HOST), listener)
+        await serving.serve(gateway.create_app(sandboxes, settings, door, HOST), listener)
     finally:
         await door.aclose()
         await sandboxes.aclose()

@@ -171,6 +171,8 @@ def _explain(problem: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         return f"{place}there is no key {key!r}; {_known(location)}"
     if problem["type"] == "missing":
         message = "is missing"
+    if problem["type"] == "string_pattern_mismatch":
+        message = "is not written as it should be"
     example = f"; write {_EXAMPLES[key]}" if key in _EXAMPLES else ""
     return f"{place}{key}: {message}{example}"
 
