@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ SERVE = [sys.executable, "-m", "devbox_mcp", "serve"]
 
 #: Every way a client can come in: by which transport, and whether by the handshake or by the modern era's discovery.
 EVERY_DOOR = ("stdio-handshake", "stdio-modern", "http-handshake", "http-modern")
+
+_SERVED = re.compile(r"http://\S+/mcp(?=[,\n])")
 
 #: The directory around the one that is served is called so; no result may name it.
 OUTSIDE = "outside-of-the-box"
@@ -194,8 +197,8 @@ def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up:
         said = log.read_text()
-        if "/mcp\n" in said:
-            return said[said.index("http://") :].split("\n")[0]
+        if (found := _SERVED.search(said)) is not None:
+            return found[0]
         assert process.poll() is None, said
         time.sleep(0.01)
     raise AssertionError(f"the server did not start: {log.read_text()}")
