@@ -37,16 +37,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Fact:
-    """A measure of ours alone, in ``unit``, with the most it may be."""
+    """A measure of ours alone, in ``unit``, with the most or the least it may be."""
 
     what: str
     value: float
     unit: str
     most: float | None = None
+    least: float | None = None
 
     @property
     def reached(self) -> bool:
-        return self.most is None or self.value <= self.most
+        return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
+
+    @property
+    def aim(self) -> str:
+        return f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}" if self.most else ""
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,13 @@ def show(report: Report) -> None:
         aim = "" if row.aim is None else f"≤ {_ratio(row.aim)}"
         times = (f"{row.ours * 1e3:.2f}", row.against, f"{row.theirs * 1e3:.2f}", _ratio(row.ratio))
         table.add_row(row.work, str(row.calls), *times, aim, aim and _mark(reached=row.reached))
-    console.print(table)
+    if report.rows:
+        console.print(table)
+    else:
+        console.print(report.title, style="bold")
     for fact in report.facts:
-        most = "" if fact.most is None else f" (at most {fact.most:g} {fact.unit}) {_mark(reached=fact.reached)}"
-        console.print(f"{fact.what}: {fact.value:.2f} {fact.unit}{most}", highlight=False)
+        aim = f" ({fact.aim} {fact.unit}) {_mark(reached=fact.reached)}" if fact.aim else ""
+        console.print(f"{fact.what}: {fact.value:.2f} {fact.unit}{aim}", highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in report.about.items()), style="dim", highlight=False)
 
 
