@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers import sealos
 from devbox_mcp.servers.access.access import Access
 from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
 from devbox_mcp.servers.access.identify import Identify
@@ -35,7 +36,7 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))
     mcp = http.create_app(door.server, settings, host)
-    doors = _Doors(mcp, api, guard.metrics)
+    doors = _Doors(mcp, api, sealos.create(sandboxes, settings), guard.metrics)
     # what comes over a WebSocket is a request like any other, from somebody who is known
     api.state.service.inside = guard.outside(guard.inside(doors.api))
     identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)
@@ -74,9 +75,11 @@ class Gateway:
 class _Doors:
     """Sends each request to its door."""
 
-    def __init__(self, mcp: ASGIApp, api: FastAPI, metrics: ASGIApp) -> None:
+    def __init__(self, mcp: ASGIApp, api: FastAPI, theirs: FastAPI, metrics: ASGIApp) -> None:
         self.api: ASGIApp = AsSent(Routed(api))
+        self._sealos = Routed(theirs)
         self._by_path = {"/mcp": Routed(mcp, "/mcp"), "/metrics": Routed(metrics, "/metrics")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._by_path.get(scope["path"], self.api)(scope, receive, send)
+        app = self._sealos if sealos.is_sealos(scope["path"]) else self._by_path.get(scope["path"], self.api)
+        await app(scope, receive, send)

@@ -10,7 +10,7 @@ from devbox_mcp.errors import DevboxError
 from devbox_mcp.servers.problems import problem
 
 #: Asked by what keeps the server running, which knows neither its name nor a key.
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz", "/health", "/health/ready"})
 _POLICY_VIOLATION = 1008
 
 

@@ -13,12 +13,12 @@ from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import Conflict, Exists, InvalidArgument, IsDirectory, Unsupported
 from devbox_mcp.models import Content, FileInfo, WriteMode, Written
+from devbox_mcp.servers.outgoing import Stream
 from devbox_mcp.servers.rest import conditions, incoming, ranges
 from devbox_mcp.servers.rest.calls import Bytes, Call, told
 from devbox_mcp.servers.rest.describing import headers_of, tag_of
 from devbox_mcp.servers.rest.failures import HttpFailure, RangeNotSatisfiable
 from devbox_mcp.servers.rest.operations import Answer, Body, Header, Operation, Routes, json_of
-from devbox_mcp.servers.rest.outgoing import Stream
 from devbox_mcp.servers.rest.parameters import Flag
 from devbox_mcp.servers.rest.preconditions import Preconditions
 
@@ -178,6 +178,7 @@ _WRITTEN = {
 _DIGESTS = (
     Header("Content-Digest", "Checked before the file is replaced: 422 for another body.", "sha-256=:…:"),
     Header("Repr-Digest", "As Content-Digest."),
+    Header(incoming.TRAILER, "The body's last 32 bytes are the sha256 of those before them: 422 otherwise.", "sha-256"),
 )
 
 WRITE = Operation(
@@ -221,7 +222,7 @@ APPEND = Operation(
     "Append to a file",
     "The body is added at the end, atomically; a file that is not there is made.",
     _WRITTEN,
-    (),
+    (EXECUTABLE, IN_PLACE),
     (_IF_MATCH, *_DIGESTS),
     _BYTES,
     (*_CHANGES, "is_directory", "not_directory", "too_large", "integrity", "cancelled"),
@@ -232,13 +233,14 @@ APPEND = Operation(
 async def append(call: Call) -> Response:
     incoming.require_type(call.request, "write", call.path.text, "application/octet-stream")
     wanted = await Preconditions.of(call)
-    return _written(call, await _write(call, "create" if wanted.create else "append", wanted.if_match, {}))
+    options = {"executable": call.get(EXECUTABLE), "in_place": call.get(IN_PLACE)}
+    return _written(call, await _write(call, "create" if wanted.create else "append", wanted.if_match, options))
 
 
 async def _write(call: Call, mode: WriteMode, if_match: str | None, options: Mapping[str, Any]) -> Written:
     path = call.path
     digest = incoming.Digest.of(call.headers, "write", path.text)
-    stream = incoming.pieces(call.request, "write", path.text, call.limits.file)
+    stream = incoming.without_trailer(call.request, "write", path.text, call.limits.file)
     body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream)
     if digest is not None:
         if isinstance(body, bytes):

@@ -13,11 +13,11 @@ from devbox_mcp.callers import Scope
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.models import Events
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.servers.outgoing import Stream
 from devbox_mcp.servers.problems import fields
 from devbox_mcp.servers.rest.calls import Call, told
 from devbox_mcp.servers.rest.looking import LIMIT
 from devbox_mcp.servers.rest.operations import Answer, Body, Header, Operation, Routes, json_of
-from devbox_mcp.servers.rest.outgoing import Stream
 from devbox_mcp.servers.rest.parameters import Flag, Seconds, Text
 
 ROUTES = Routes("watching")

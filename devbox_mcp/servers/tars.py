@@ -1,4 +1,4 @@
-"""A tar.gz of files and directories, made while it is listed and read."""
+"""Files and directories in one stream, made while they are listed and read."""
 
 from __future__ import annotations
 
@@ -32,19 +32,44 @@ _GZIP = zlib.MAX_WBITS | 16
 _PIECE = 256 << 10
 
 
-async def tar_gz(sandbox: Sandbox, paths: Sequence[SandboxPath]) -> AsyncIterator[bytes]:
-    """Yield the archive. Entries are named from the root; links are stored as links, and never followed; modes and
-    times are kept. What lies in another one of the paths is packed once. Raises NotFound, TooLarge, Conflict, …"""
-    packer = _Packer()
+async def tar(sandbox: Sandbox, paths: Sequence[SandboxPath]) -> AsyncIterator[bytes]:
+    """Yield a tar. Entries are named from the root; links are stored as links, and never followed; modes and times
+    are kept. What lies in another one of the paths is packed once. Raises NotFound, TooLarge, Conflict, …"""
     tally = _Tally(sandbox)
+    async for entry in _everything(sandbox, paths):
+        tally.count(entry, 0 if entry.type == "file" else len(entry.target or ""))
+        if entry.type != "file":
+            yield _head(entry, entry)
+            continue
+        async for piece in _padded(entry, _member(sandbox, entry, tally)):
+            yield piece
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+async def tar_gz(sandbox: Sandbox, paths: Sequence[SandboxPath]) -> AsyncIterator[bytes]:
+    """Yield the same, packed."""
+    packer = _Packer()
+    async for piece in tar(sandbox, paths):
+        packed = await packer.add(piece)
+        if packed:
+            yield packed
+    yield await packer.finish()
+
+
+async def files(sandbox: Sandbox, paths: Sequence[SandboxPath]) -> AsyncIterator[FileInfo | bytes]:
+    """Yield the regular files of it by themselves: what is told of each, then its bytes. Raises the same."""
+    tally = _Tally(sandbox)
+    async for entry in _everything(sandbox, paths):
+        if entry.type == "file":
+            tally.count(entry, 0)
+            async for piece in _member(sandbox, entry, tally):
+                yield piece
+
+
+async def _everything(sandbox: Sandbox, paths: Sequence[SandboxPath]) -> AsyncIterator[FileInfo]:
     for path in _outermost(paths):
         async for entry in _entries(sandbox, await sandbox.stat(path, follow=False)):
-            tally.count(entry, 0 if entry.type == "file" else len(entry.target or ""))
-            async for piece in _member(sandbox, entry, tally):
-                packed = await packer.add(piece)
-                if packed:
-                    yield packed
-    yield await packer.finish()
+            yield entry
 
 
 def _outermost(paths: Sequence[SandboxPath]) -> list[SandboxPath]:
@@ -78,27 +103,35 @@ async def _entries(sandbox: Sandbox, found: FileInfo) -> AsyncIterator[FileInfo]
                 break
 
 
-async def _member(sandbox: Sandbox, entry: FileInfo, tally: _Tally) -> AsyncIterator[bytes]:
-    """Yield an entry as it stands in a tar: its head and, of a file, its bytes. What is gone by now is left out."""
-    if entry.type != "file":
-        yield _head(entry, entry)
-        return
+async def _member(sandbox: Sandbox, entry: FileInfo, tally: _Tally) -> AsyncIterator[FileInfo | bytes]:
+    """Yield what is told of a file and then its bytes. What is gone by now is left out."""
     try:
         content = await sandbox.read_bytes(entry.path)
     except _PASSED_OVER:
         return
     try:
         tally.count_bytes(entry, content.info.size)
-        yield _head(entry, content.info)
+        yield content.info
         size = 0
         async for chunk in content:
             size += len(chunk)
             yield chunk
         if size != content.info.size:
             raise Conflict("archive", entry.path.text, "the file was changed while it was read")
-        yield bytes(-size % tarfile.BLOCKSIZE)
     finally:
         await content.aclose()
+
+
+async def _padded(entry: FileInfo, member: AsyncIterator[FileInfo | bytes]) -> AsyncIterator[bytes]:
+    """Yield a file as it stands in a tar: its head, its bytes, and what fills the last block."""
+    size = 0
+    async for piece in member:
+        if isinstance(piece, FileInfo):
+            size = piece.size
+            yield _head(entry, piece)
+        else:
+            yield piece
+    yield bytes(-size % tarfile.BLOCKSIZE)
 
 
 def _head(entry: FileInfo, content: FileInfo) -> bytes:
@@ -162,8 +195,7 @@ class _Packer:
         return await self._pack() if self._size >= _PIECE else b""
 
     async def finish(self) -> bytes:
-        """Return the rest, with the end of the archive."""
-        self._waiting.append(bytes(2 * tarfile.BLOCKSIZE))
+        """Return the rest."""
         return await self._pack() + self._gzip.flush()
 
     async def _pack(self) -> bytes:

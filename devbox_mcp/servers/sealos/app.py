@@ -1,0 +1,128 @@
+"""Sealos' routes as one application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from devbox_mcp import __version__
+from devbox_mcp.errors import DevboxError, Forbidden, InvalidArgument, NotFound, printable
+from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.sealos import batches, files, searching
+from devbox_mcp.servers.sealos.answering import failed, succeeded
+from devbox_mcp.servers.sealos.asking import Devboxes, NoDevbox
+from devbox_mcp.settings import Settings
+
+_HEALTH, _READY = "/health", "/health/ready"
+_PREFIX = "/api/v1"
+_PATIENCE = 5.0
+
+Handler = Callable[[Sandbox, Request], Awaitable[Response]]
+_ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "list", files.list_files),
+    ("GET", "read", files.read),
+    ("GET", "download", files.read),
+    ("POST", "write", files.write),
+    ("POST", "delete", files.delete),
+    ("POST", "move", files.move),
+    ("POST", "rename", files.rename),
+    ("POST", "chmod", files.chmod),
+    ("POST", "batch-upload", batches.upload),
+    ("POST", "batch-download", batches.download),
+    ("POST", "search", searching.search),
+    ("POST", "find", searching.find),
+    ("POST", "replace", searching.replace),
+)
+
+
+def is_sealos(path: str) -> bool:
+    """Whether a request is for this application."""
+    return path in (_HEALTH, _READY) or path.startswith(f"{_PREFIX}/")
+
+
+def create(sandboxes: Sandboxes, settings: Settings) -> FastAPI:
+    """Return the application. It expects the caller in ``scope["state"]``."""
+    pairs = (item.partition("=") for item in settings.host_devboxes)
+    devboxes = Devboxes(sandboxes, {host.lower(): name for host, _, name in pairs})
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    router = APIRouter(prefix=_PREFIX, route_class=_PlainRoute)
+    for method, name, handler in _ROUTES:
+        router.add_api_route(f"/files/{name}", _endpoint(handler, devboxes), methods=[method])
+    router.add_api_route("/process/{rest:path}", _no_processes, methods=["GET", "POST"])
+    app.include_router(router)
+    started = time.monotonic()
+
+    async def health(_request: Request) -> Response:
+        uptime = f"{int(time.monotonic() - started)}s"
+        return succeeded({"healthStatus": "ok", "uptime": uptime, "version": __version__})
+
+    async def ready(_request: Request) -> Response:
+        good = await _any_answers(sandboxes)
+        return succeeded({"readinessStatus": "ready" if good else "not_ready", "workspace": good})
+
+    app.router.add_route(_HEALTH, health, methods=["GET"])
+    app.router.add_route(_READY, ready, methods=["GET"])
+    _handle_failures(app)
+    return app
+
+
+class _PlainRoute(APIRoute):
+    """A route whose endpoint takes the request as it is: nothing is injected, so nothing is looked for."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # a coroutine function is what is meant
+        endpoint: Callable[[Request], Awaitable[Response]] = self.endpoint
+        return endpoint
+
+
+def _endpoint(handler: Handler, devboxes: Devboxes) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(devboxes.of(request), request)
+
+    return endpoint
+
+
+async def _no_processes(_request: Request) -> Response:
+    return failed(Forbidden("process", ".", "this server gives access to files; it runs no programs", hint=" "))
+
+
+async def _any_answers(sandboxes: Sandboxes) -> bool:
+    async def answers(sandbox: Sandbox) -> bool:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await sandbox.probe()
+        except (DevboxError, TimeoutError):
+            return False
+        return True
+
+    return any(await asyncio.gather(*(answers(sandbox) for sandbox in sandboxes)))
+
+
+def _handle_failures(app: FastAPI) -> None:
+    async def devbox_error(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, DevboxError)
+        return failed(error)
+
+    async def no_devbox(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, NoDevbox)
+        return failed(error.error, 400)
+
+    async def http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = printable(request.scope["path"][:200])
+        if error.status_code == 404:
+            return failed(
+                NotFound("request", path, "there is no such route here", hint="files are beneath files/"), 404
+            )
+        return failed(InvalidArgument("request", path, f"{request.method} is not for this route"), error.status_code)
+
+    app.add_exception_handler(DevboxError, devbox_error)
+    app.add_exception_handler(NoDevbox, no_devbox)
+    app.add_exception_handler(HTTPException, http_exception)
