@@ -50,6 +50,8 @@ class Core:
         self._closing: set[Callable[[], Awaitable[None]]] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
+        self.forgettable = False
+        """whether nobody is expected to close it, because nobody could know when"""
 
     @property
     def is_open(self) -> bool:
@@ -131,7 +133,7 @@ def _abandoned(core: Core, loop: Loop | None) -> None:
     for it."""
     was_open = core.is_open
     try:
-        if was_open:
+        if was_open and not core.forgettable:
             warnings.warn(
                 f"a box on {core.devbox} was never closed; use it in a with block", ResourceWarning, stacklevel=2
             )

@@ -40,19 +40,20 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file to be sent: ``size`` in bytes where it is known, ``executable`` whether anybody may run it, None where
-    that is not known."""
+    """A file to be sent: ``size`` in bytes and ``revision`` where they are known, ``executable`` True where somebody
+    may run it."""
 
     chunks: AsyncIterator[bytes]
-    size: int | None
-    executable: bool | None
+    size: int | None = None
+    revision: str | None = None
+    executable: bool | None = None
 
 
 @asynccontextmanager
 async def source(local: PathText | Source, *, offset: int = 0) -> AsyncIterator[Opened]:
     """Open what is to be sent, from ``offset`` on. Raises DevboxError with the path as it was written."""
     if isinstance(local, Source):
-        yield Opened(_read(local), None, None)
+        yield Opened(_read(local))
         return
     with naming(local):
         directory, name = _place(local)
@@ -60,7 +61,9 @@ async def source(local: PathText | Source, *, offset: int = 0) -> AsyncIterator[
         with naming(local):
             content = await directory.read(name, offset=offset)
         try:
-            yield Opened(_named(content.chunks, local), content.info.size, bool(content.info.mode & 0o111) or None)
+            info = content.info
+            executable = bool(info.mode & 0o111) or None
+            yield Opened(_named(content.chunks, local), info.size, info.revision, executable)
         finally:
             await content.aclose()
     finally:

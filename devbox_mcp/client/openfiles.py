@@ -67,7 +67,7 @@ async def open_file(
         if if_match is not None:
             await _check(sandbox, content.info, if_match)
         raw = _Ranges(connection, content.info, await content.read(), run)
-        reader = io.BufferedReader(raw, _BUFFER)
+        reader = _Reader(raw, _BUFFER)
         return io.TextIOWrapper(reader, encoding or "utf-8", errors, newline) if text else reader
     spool = _Spool(connection, parsed, _MODES[kind], run, await _begins(sandbox, parsed, kind), if_match)
     # what os.linesep is here has no meaning there
@@ -104,6 +104,11 @@ class _Ranges(io.RawIOBase):
         self._start = 0
         self._position = 0
         self._ahead = _FIRST
+
+    @property
+    def size(self) -> int:
+        """The size of that version, in bytes."""
+        return self._info.size
 
     def readable(self) -> bool:
         return True
@@ -155,6 +160,14 @@ class _Ranges(io.RawIOBase):
                 "read", self._info.path.text, "the file was changed since it was opened", hint="open it again"
             )
         return await content.read()
+
+
+class _Reader(io.BufferedReader):
+    """What is read, with the ``size`` in bytes that some programs ask of file objects."""
+
+    def __init__(self, raw: _Ranges, buffer: int) -> None:
+        super().__init__(raw, buffer)
+        self.size = raw.size
 
 
 class _Spool(io.RawIOBase):

@@ -11,16 +11,18 @@ from devbox_mcp.client import here
 from devbox_mcp.client.changing import AsyncChanging
 from devbox_mcp.client.connection import PathText
 from devbox_mcp.client.here import Sink, Source
+from devbox_mcp.client.sending import Progress, Sending, Wanted
 from devbox_mcp.client.shapes import Archived, Transferred
 from devbox_mcp.errors import Conflict, Integrity
-from devbox_mcp.models import Content
+from devbox_mcp.limits import MIB
+from devbox_mcp.models import Capability, Content, Written
+from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
-
-#: Called with the bytes done so far, and all there are (None while unknown). What it raises ends the transfer.
-Progress = Callable[[int, int | None], object]
 
 #: Hashing so many bytes takes a moment that an event loop does not notice.
 _AT_ONCE = 64 * 1024
+#: From this size on it is worth to keep what has arrived.
+_LARGE = 10 * MIB
 
 
 class AsyncTransferring(AsyncChanging):
@@ -70,27 +72,27 @@ class AsyncTransferring(AsyncChanging):
         on_progress: Progress | None = None,
     ) -> Transferred:
         """Write a file of any size from ``local``, a path on this machine or an open binary file. It is streamed,
-        verified by its sha256, and takes its place only when all of it has arrived. ``create`` fails if the file
-        exists. Without ``executable``, the new file may be run if the local one may. ``on_progress`` is told bytes
-        sent and all there are.
+        verified by its sha256, and takes its place only when all of it has arrived. When the connection breaks, a
+        path is sent on from where the devbox says it stands, if that keeps what has arrived (all but a shell do).
+        ``create`` fails if the file exists. Without ``executable``, the new file may be run if the local one may.
+        ``on_progress`` is told bytes sent and all there are.
 
         Raises NotFound (also for ``local``), Conflict, Exists, Integrity, NoSpace, Unavailable.
         """
         sandbox, parsed = await self._connection.at(path, "write")
         async with here.source(local) as opened:
-            chunks = _Hashed(opened.chunks, opened.size, on_progress)
-            written = await sandbox.write(
-                parsed,
-                chunks,
-                mode="create" if create else "overwrite",
-                if_match=if_match,
-                executable=opened.executable if executable is None else executable,
-            )
-        if written.info.sha256 != chunks.sha256:
-            raise Integrity(
-                "write", parsed.text, "the bytes that arrived are not those that were sent", hint="try again"
-            )
-        return Transferred(parsed.text, chunks.size, chunks.sha256, written.created)
+            if executable is None:
+                executable = opened.executable
+            wanted = Wanted("create" if create else "overwrite", if_match, executable)
+            if isinstance(local, Source) or opened.size is None or not _resumed(sandbox, opened.size):
+                chunks = _Hashed(opened.chunks, opened.size, on_progress)
+                written = await sandbox.write(
+                    parsed, chunks, mode=wanted.mode, if_match=if_match, executable=executable
+                )
+                return _arrived(parsed, written, chunks.size, chunks.sha256)
+        sending = Sending(sandbox, parsed, local, on_progress)
+        written = await sending.run(wanted)
+        return _arrived(parsed, written, sending.size, sending.sha256)
 
     async def download_large_file(
         self, path: PathText, local: PathText | Sink, *, on_progress: Progress | None = None
@@ -110,6 +112,17 @@ class AsyncTransferring(AsyncChanging):
         finally:
             await content.aclose()
         return Transferred(parsed.text, chunks.size, chunks.sha256, created=False)
+
+
+def _resumed(sandbox: Sandbox, size: int) -> bool:
+    """Whether an upload is worth its parts, and can have them."""
+    return size >= _LARGE and Capability.UPLOAD in sandbox.capabilities
+
+
+def _arrived(path: SandboxPath, written: Written, size: int, sha256: str) -> Transferred:
+    if written.info.sha256 != sha256:
+        raise Integrity("write", path.text, "the bytes that arrived are not those that were sent", hint="try again")
+    return Transferred(path.text, size, sha256, written.created)
 
 
 class _Hashed(AsyncIterator[bytes]):

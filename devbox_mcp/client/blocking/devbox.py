@@ -57,3 +57,10 @@ class Devbox:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.core.devbox!r})"
+
+
+def forgettable(box: Devbox) -> Devbox:
+    """Return a box that is closed with the last that uses it, and nobody is warned: for those who have no way to
+    close it themselves."""
+    box._connection.core.forgettable = True  # noqa: SLF001  the same room
+    return box

@@ -10,8 +10,8 @@ from typing import overload
 from devbox_mcp.client.blocking.changing import Changing
 from devbox_mcp.client.connection import PathText
 from devbox_mcp.client.here import Sink, Source
+from devbox_mcp.client.sending import Progress
 from devbox_mcp.client.shapes import Archived, Transferred
-from devbox_mcp.client.transferring import Progress
 
 
 class Transferring(Changing):
@@ -54,9 +54,10 @@ class Transferring(Changing):
         on_progress: Progress | None = None,
     ) -> Transferred:
         """Write a file of any size from ``local``, a path on this machine or an open binary file. It is streamed,
-        verified by its sha256, and takes its place only when all of it has arrived. ``create`` fails if the file
-        exists. Without ``executable``, the new file may be run if the local one may. ``on_progress`` is told bytes
-        sent and all there are.
+        verified by its sha256, and takes its place only when all of it has arrived. When the connection breaks, a
+        path is sent on from where the devbox says it stands, if that keeps what has arrived (all but a shell do).
+        ``create`` fails if the file exists. Without ``executable``, the new file may be run if the local one may.
+        ``on_progress`` is told bytes sent and all there are.
 
         Raises NotFound (also for ``local``), Conflict, Exists, Integrity, NoSpace, Unavailable.
         """
