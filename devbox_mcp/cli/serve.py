@@ -273,7 +273,8 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         # the port may have been 0, for any that is free
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
         scheme = "http" if tls is None else "https"
-        typer.echo(f"devbox-mcp serves {names} at {scheme}://{address}/mcp, HTTP API at /docs", err=True)
+        typer.echo(f"devbox-mcp serves {names} at {scheme}://{address}/mcp", err=True)
+        typer.echo(f"devbox-mcp tells its HTTP API at {scheme}://{address}/docs", err=True)
         timeouts = serving.Timeouts(settings.header_timeout, settings.body_timeout)
         await serving.serve(app, listener, app.end, timeouts=timeouts, tls=tls)
     finally:
