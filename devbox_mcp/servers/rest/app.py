@@ -17,6 +17,7 @@ from devbox_mcp.servers.rest import (
     documentation,
     files,
     looking,
+    parts,
     signed_urls,
     tunnel,
     tus,
@@ -37,6 +38,7 @@ _TOPICS = (
     archives.ROUTES,
     watching.ROUTES,
     tus.ROUTES,
+    parts.ROUTES,
     signed_urls.ROUTES,
 )
 

@@ -22,6 +22,8 @@ _SHA256 = re.compile(r"(?:\A|,)\s*sha-256\s*=\s*(?P<value>[^,]*)")
 #: 32 bytes.
 _BYTES = re.compile(r":(?P<base64>[A-Za-z0-9+/]{43}=):")
 _DIGESTS = ("content-digest", "repr-digest")
+#: Says ``sha-256`` where the body's last 32 bytes are the sha256 of those before them.
+TRAILER = "X-Devbox-Trailer"
 
 
 def too_large(op: str, path: str, most: int) -> TooLarge:
@@ -44,6 +46,29 @@ async def pieces(request: Request, op: str, path: str, most: int) -> AsyncIterat
                 yield piece
     except ClientDisconnect:
         raise Cancelled(op, path, "the body ended before its end", hint="nothing was changed; send it again") from None
+
+
+async def without_trailer(request: Request, op: str, path: str, most: int) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives, without the sha256 that it ends with where it says so. Raises Integrity at its end,
+    before whoever writes it knows that it is complete, for another body than the sender meant: one that broke off
+    there, too. And what ``pieces`` raises."""
+    kind = request.headers.get(TRAILER)
+    if kind is None:
+        async for piece in pieces(request, op, path, most):
+            yield piece
+        return
+    if kind != "sha-256":
+        raise InvalidArgument(op, path, f"{TRAILER} is {kind[:40]!r}", hint="send sha-256")
+    digest = hashlib.sha256()
+    held = b""
+    async for piece in pieces(request, op, path, most + digest.digest_size):
+        held += piece
+        if len(held) > digest.digest_size:
+            passed, held = held[: -digest.digest_size], held[-digest.digest_size :]
+            digest.update(passed)
+            yield passed
+    if held != digest.digest():
+        raise Integrity(op, path, "the body does not end with the sha256 of what comes before")
 
 
 async def gathered(request: Request, op: str, path: str, most: int) -> bytes:

@@ -13,7 +13,7 @@ from devbox_mcp.models import SortOrder
 from devbox_mcp.paths import SandboxPath, decoded, parse
 from devbox_mcp.servers.rest.calls import Bytes, Call, told
 from devbox_mcp.servers.rest.operations import Answer, Body, Header, Operation, Routes, json_of
-from devbox_mcp.servers.rest.parameters import Choice, Flag, Number, Text
+from devbox_mcp.servers.rest.parameters import Choice, Flag, Number, Seconds, Text
 
 ROUTES = Routes("looking")
 
@@ -34,6 +34,8 @@ IGNORE_CASE = Flag("ignore_case", "Upper and lower case are the same.", False)
 CONTEXT = Number("context", "Lines before and after each match.", 0, low=0, high=50)
 FIRST = Number("first", "Number of the first line, from 1; negative counts from the end.", 1)
 COUNT: Number[int | None] = Number("count", "Most lines.", None, low=1)
+MOST: Number[int | None] = Number("most", "Most bytes of lines.", None, low=1)
+SECONDS = Seconds("seconds", "End after so long with what there is; the operator's limit holds too.", 60.0, high=600.0)
 ABSOLUTE = Text("absolute", "An absolute path as programs in the devbox see it.", "", required=True)
 
 _ERRORS = ("escapes_root", "permission_denied", "denied", "too_many_links")
@@ -110,13 +112,15 @@ LINES = Operation(
             (Header("X-Devbox-Lines", "The rest of the window as ASCII JSON."),),
         )
     },
-    (FIRST, COUNT), errors=("is_directory", "unsupported", *_ERRORS),
+    (FIRST, COUNT, MOST), errors=("is_directory", "unsupported", *_ERRORS),
 )  # fmt: skip
 
 
 @ROUTES.add(LINES)
 async def lines(call: Call) -> Response:
-    window = await call.sandbox.read_lines(call.path, first=call.get(FIRST), count=call.get(COUNT))
+    window = await call.sandbox.read_lines(
+        call.path, first=call.get(FIRST), count=call.get(COUNT), max_bytes=call.get(MOST)
+    )
     about = json.dumps(telling.window(call.sandbox.name, window), separators=(",", ":"))
     return Bytes(
         200,
@@ -132,7 +136,7 @@ async def lines(call: Call) -> Response:
 FIND = Operation(
     ("GET",), "/find", "find", "find", Scope.READ, "Find entries by glob",
     "What .gitignore files exclude is left out unless `ignored`.",
-    {200: Answer("A page.", json_of(telling.FoundJson))}, (PATH, PATTERN, SORT, IGNORED, LIMIT, CURSOR),
+    {200: Answer("A page.", json_of(telling.FoundJson))}, (PATH, PATTERN, SORT, IGNORED, LIMIT, CURSOR, SECONDS),
     errors=("not_directory", *_ERRORS),
 )  # fmt: skip
 
@@ -146,6 +150,7 @@ async def find(call: Call) -> Response:
         ignored=call.get(IGNORED),
         limit=call.get(LIMIT),
         after=resumed(call),
+        seconds=call.get(SECONDS),
     )
     return told(telling.found_entries(call.sandbox.name, found))
 
@@ -154,7 +159,7 @@ SEARCH = Operation(
     ("GET",), "/search", "search", "search", Scope.READ, "Find lines that match",
     "Python's regular expressions, line by line. Binary files are skipped.",
     {200: Answer("A page.", json_of(telling.MatchesJson))},
-    (PATH, REGEX_PATTERN, GLOB, REGEX, IGNORE_CASE, CONTEXT, IGNORED, LIMIT, CURSOR),
+    (PATH, REGEX_PATTERN, GLOB, REGEX, IGNORE_CASE, CONTEXT, IGNORED, LIMIT, CURSOR, SECONDS),
     errors=("not_directory", *_ERRORS),
 )  # fmt: skip
 
@@ -171,6 +176,7 @@ async def search(call: Call) -> Response:
         ignored=call.get(IGNORED),
         limit=call.get(LIMIT),
         after=resumed(call),
+        seconds=call.get(SECONDS),
     )
     return told(telling.matches(call.sandbox.name, found))
 

@@ -1,0 +1,433 @@
+"""A devbox behind this project's gateway, by its HTTP API (docs/http-api.md).
+
+What may be done twice without harm is repeated when the connection breaks. Of a write that broke it is looked whether
+it happened, by its sha256. Everything else raises Unavailable, and says what is known.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import httpx2
+
+from devbox_mcp.backends import answers
+from devbox_mcp.backends.base import Backend, Progress
+from devbox_mcp.backends.http.address import Address, segments
+from devbox_mcp.backends.http.asking import Answer, Asking, parsed
+from devbox_mcp.backends.http.failures import Lost, lost, problem
+from devbox_mcp.backends.http.reading import FITS, Reading
+from devbox_mcp.backends.http.shapes import Shapes, count
+from devbox_mcp.backends.http.uploads import Uploads
+from devbox_mcp.backends.http.writing import Writing, digest, version
+from devbox_mcp.backends.reported import MEDIA_TYPE, Pieces
+from devbox_mcp.backends.told import encoded
+from devbox_mcp.errors import DevboxError, Integrity, InvalidArgument
+from devbox_mcp.models import (
+    Archive,
+    BatchItem,
+    BatchOutcome,
+    Capability,
+    Content,
+    Description,
+    Events,
+    FileInfo,
+    Found,
+    Lines,
+    Matches,
+    Names,
+    Page,
+    SortOrder,
+    WriteMode,
+    Written,
+)
+from devbox_mcp.paths import ROOT, SandboxPath
+
+T = TypeVar("T")
+
+_JSON = {"Content-Type": "application/json"}
+#: Seconds that one request waits for a change.
+_WAIT = 50.0
+_LONGEST_SEARCH = 600.0
+#: Most entries that one request asks for, as the gateway has it.
+_PAGE = 1000
+#: Paths that stand in an address; more go into a body.
+_FEW = 20
+#: What a zip's headers of one member take at most, twice its name of 4 KiB among them.
+_MOST_HEADERS = 10 * 1024
+
+
+class HttpBackend(Backend):
+    """The files of one devbox of a gateway."""
+
+    def __init__(self, asking: Asking, name: str, described: dict[str, Any]) -> None:
+        """See ``open``."""
+        self._asking = asking
+        self._name = name
+        self._root: str = described["root"]
+        self.capabilities = frozenset(one for one in Capability if one.value in described["capabilities"])
+        self._shapes = Shapes(name)
+        self._reading = Reading(asking, self._shapes)
+        self._writing = Writing(asking, self._shapes)
+        self._uploads = Uploads(asking, self._shapes)
+
+    @classmethod
+    async def open(cls, address: Address, key: str | None = None, *, tunnel: bool = True) -> HttpBackend:
+        """Ask a gateway what its devbox can do. ``tunnel`` lets small requests go over one WebSocket. Raises
+        NotFound, Unauthenticated, Unavailable, …"""
+        if address.devbox is None:
+            raise InvalidArgument("connect", ".", "the URL names no devbox", hint="write https://HOST/NAME")
+        asking = Asking(address.base, key, tunnel=tunnel)
+        try:
+            answer = await asking.ask("connect", ".", "GET", "", small=False)
+            return cls(asking, address.devbox, parsed(_described, answer.body, "connect", "."))
+        except BaseException:
+            await asking.aclose()
+            raise
+
+    async def describe(self) -> Description:
+        version = "WebSocket" if self._asking.tunnelled else "HTTP"
+        return Description("http", {"devbox": self._name, "server": self._asking.origin, "small calls": version})
+
+    async def root(self) -> str:
+        self._asking.check_open("open", ".")
+        return self._root
+
+    async def relative(self, absolute: str) -> SandboxPath | None:
+        answer = await self._get("resolve", ROOT, "root", {"absolute": absolute})
+        return parsed(
+            lambda found: None if found["path"] is None else self._shapes.path(found["path"]),
+            answer.body, "resolve", ".",
+        )  # fmt: skip
+
+    async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
+        answer = await self._get("stat", path, f"stat/{segments(path)}", {"follow": follow, "sha256": sha256})
+        return parsed(self._shapes.info, answer.body, "stat", path.text)
+
+    async def list(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: SandboxPath | None = None,
+        details: bool = False,
+    ) -> Page:
+        parameters = {
+            "depth": depth, "glob": glob, "limit": min(limit, _PAGE), "details": details,
+            "cursor": None if after is None else _cursor(after.text),
+        }  # fmt: skip
+        answer = await self._get("list", path, f"list/{segments(path)}", parameters)
+        return parsed(self._shapes.page, answer.body, "list", path.text)
+
+    async def names(
+        self,
+        path: SandboxPath,
+        *,
+        depth: int = 1,
+        glob: str | None = None,
+        limit: int = 1000,
+        after: str | None = None,
+    ) -> Names:
+        parameters = {"depth": depth, "glob": glob, "limit": min(limit, _PAGE), "cursor": _cursor(after)}
+        answer = await self._get("list", path, f"names/{segments(path)}", parameters)
+        return parsed(lambda found: self._shapes.names(path, found), answer.body, "list", path.text)
+
+    async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
+        if offset < 0 or (length is not None and length < 0):
+            raise InvalidArgument("read", path.text, "a range of bytes has no negative offset or length")
+        return await self._reading.read(path, offset, length)
+
+    async def write(
+        self,
+        path: SandboxPath,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+        in_place: bool = False,
+    ) -> Written:
+        return await self._writing.write(
+            path, data, mode, if_match, {"executable": executable, "in_place": in_place or None}
+        )
+
+    async def mkdir(self, path: SandboxPath) -> bool:
+        answer = await self._asking.ask("mkdir", path.text, "PUT", f"directories/{segments(path)}")
+        return parsed(lambda found: found["created"] is True, answer.body, "mkdir", path.text)
+
+    async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
+        answer = await self._asking.ask(
+            "delete", path.text, "DELETE", f"files/{segments(path)}", {"recursive": recursive or None},
+            headers=version("delete", path, if_match),
+        )  # fmt: skip
+        return parsed(lambda found: count(found["deleted"]), answer.body, "delete", path.text)
+
+    async def move(
+        self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False, if_match: str | None = None
+    ) -> FileInfo:
+        places = {"source": self._shown(source), "destination": self._shown(destination)}
+        answer = await self._post("move", source, {**places, "overwrite": overwrite, "if_match": if_match})
+        return parsed(self._shapes.info, answer.body, "move", source.text)
+
+    async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
+        places = {"source": self._shown(source), "destination": self._shown(destination)}
+        answer = await self._post("copy", source, {**places, "overwrite": overwrite})
+        return parsed(self._shapes.info, answer.body, "copy", source.text)
+
+    async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
+        if not 0 <= mode <= 0o7777:
+            raise InvalidArgument("chmod", path.text, "these are no permission bits")
+        asked = {"path": self._shown(path), "mode": f"{mode:04o}", "recursive": recursive}
+        return parsed(
+            lambda found: count(found["changed"]), (await self._post("chmod", path, asked)).body, "chmod", path.text
+        )
+
+    async def read_lines(self, path: SandboxPath, *, first: int, count: int | None, max_bytes: int) -> Lines:
+        parameters = {"first": first, "count": count, "most": max_bytes}
+        answer = await self._get("read", path, f"lines/{segments(path)}", parameters)
+        if len(answer.body) > max_bytes:
+            raise Integrity("read", path.text, "the server sent more than was asked for")
+        about = answer.headers.get("x-devbox-lines", "")
+        return parsed(lambda found: self._shapes.window(found, answer.body), about, "read", path.text)
+
+    async def find(
+        self,
+        path: SandboxPath,
+        pattern: str,
+        *,
+        sort: SortOrder = "name",
+        ignored: bool = False,
+        limit: int = 200,
+        after: str | None = None,
+        seconds: float = 20.0,
+    ) -> Found:
+        parameters = {
+            "path": self._shown(path), "pattern": pattern, "sort": sort, "ignored": ignored,
+            "limit": min(limit, _PAGE), "cursor": _cursor(after), "seconds": min(seconds, _LONGEST_SEARCH),
+        }  # fmt: skip
+        answer = await self._get("find", path, "find", parameters, seconds=seconds)
+        return parsed(self._shapes.found, answer.body, "find", path.text)
+
+    async def search(
+        self,
+        path: SandboxPath,
+        pattern: str,
+        *,
+        glob: str | None = None,
+        regex: bool = True,
+        ignore_case: bool = False,
+        context: int = 0,
+        ignored: bool = False,
+        limit: int = 200,
+        after: str | None = None,
+        seconds: float = 20.0,
+    ) -> Matches:
+        parameters = {
+            "path": self._shown(path), "pattern": pattern, "glob": glob, "regex": regex, "ignore_case": ignore_case,
+            "context": context, "ignored": ignored, "limit": min(limit, _PAGE), "cursor": _cursor(after),
+            "seconds": min(seconds, _LONGEST_SEARCH),
+        }  # fmt: skip
+        answer = await self._get("search", path, "search", parameters, seconds=seconds)
+        return parsed(self._shapes.matches, answer.body, "search", path.text)
+
+    async def watch(
+        self,
+        path: SandboxPath,
+        *,
+        cursor: str | None = None,
+        timeout: float = 4.0,
+        recursive: bool = True,
+        limit: int = 1000,
+    ) -> Events:
+        left = timeout
+        while True:
+            wait = min(left, _WAIT)
+            parameters = {
+                "path": self._shown(path), "cursor": cursor, "timeout": wait, "recursive": recursive,
+                "limit": min(limit, _PAGE),
+            }  # fmt: skip
+            # without a cursor it would start anew, and what changed meanwhile would be missed without a word
+            answer = await self._get("watch", path, "changes", parameters, repeat=cursor is not None, seconds=wait)
+            events = parsed(self._shapes.events, answer.body, "watch", path.text)
+            left -= wait
+            if events.events or events.resync or left <= 0:
+                return events
+            cursor = events.cursor
+
+    async def archive(
+        self,
+        paths: Sequence[SandboxPath],
+        *,
+        max_bytes: int,
+        max_files: int,
+        on_progress: Progress | None = None,
+    ) -> Archive:
+        first = paths[0].text
+        parameters: dict[str, object] = {"report": True, "max_bytes": max_bytes, "max_files": max_files}
+        shown = [self._shown(path) for path in paths]
+        body = None
+        if len(paths) > _FEW:
+            body = json.dumps({"paths": shown}).encode("ascii")
+        response = await self._asking.opened(
+            "archive", first, "archive", parameters if body is not None else {**parameters, "path": shown},
+            {} if body is None else _JSON, accept=lambda status: status == 200,
+            method="GET" if body is None else "POST", body=body,
+        )  # fmt: skip
+        if response.headers.get("content-type") != MEDIA_TYPE:
+            await response.aclose()
+            raise Integrity("archive", first, "the server sent no archive")
+        most = max_bytes + max_files * _MOST_HEADERS
+        archive = Archive(_unpacked(response, most, first, lambda report: self._report(archive, report), on_progress))
+        return archive
+
+    def _report(self, archive: Archive, found: Any) -> None:
+        """Take what a server tells at the end of an archive."""
+        archive.files, archive.bytes = count(found["files"]), count(found["bytes"])
+        archive.skipped = [self._shapes.path(path) for path in found["skipped"]]
+
+    async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
+        if not items:
+            self._asking.check_open("write", ".")
+            return []
+        files = [
+            {
+                "path": self._shown(item.path), "content": base64.b64encode(item.data).decode("ascii"),
+                "encoding": "base64", "executable": item.executable, "if_match": item.if_match,
+            }
+            for item in items
+        ]  # fmt: skip
+        body = json.dumps({"files": files, "atomic": atomic}).encode("ascii")
+        path = items[0].path.text
+        answer = await self._asking.ask(
+            "write", path, "POST", "files", headers={**_JSON, **digest(body)}, body=body, small=len(body) <= FITS,
+            accept=lambda status: status in (200, 409),
+        )  # fmt: skip
+        return parsed(lambda found: self._outcomes(items, found, answer.status), answer.body, "write", path)
+
+    def _outcomes(self, items: Sequence[BatchItem], found: Any, status: int) -> list[BatchOutcome]:
+        """Return what became of each file; a problem of a batch that failed as one has it in its data."""
+        if status == 409:
+            if "files" not in found.get("data", {}):
+                raise problem(found, "write", items[0].path.text)
+            found = found["data"]
+        outcomes = []
+        for item, outcome in zip(items, found["files"], strict=True):
+            written, error = None, None
+            if outcome["ok"] is True:
+                written = self._shapes.written(outcome["written"])
+            else:
+                fields = {"data": {}, **outcome["error"]}
+                error = answers.error_of("write", {**fields, "path": item.path.text})
+            outcomes.append(BatchOutcome(item.path, written, error))
+        return outcomes
+
+    async def upload_begin(
+        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
+    ) -> None:
+        await self._uploads.begin(path, token, mode, if_match)
+
+    async def upload_size(self, path: SandboxPath, token: str) -> int:
+        return await self._uploads.size(path, token)
+
+    async def upload_add(
+        self,
+        path: SandboxPath,
+        token: str,
+        offset: int,
+        data: bytes | AsyncIterator[bytes],
+        *,
+        whole: bool = False,
+    ) -> int:
+        return await self._uploads.add(path, token, offset, data, whole=whole)
+
+    async def upload_finish(
+        self,
+        path: SandboxPath,
+        token: str,
+        size: int,
+        *,
+        sha256: str | None = None,
+        mode: WriteMode = "overwrite",
+        if_match: str | None = None,
+        executable: bool | None = None,
+    ) -> Written:
+        options = {"mode": mode, "if_match": if_match, "executable": executable}
+        try:
+            return await self._uploads.finish(path, token, size, sha256, options)
+        except Lost as error:
+            if sha256 is not None and mode != "append" and error.sent:
+                with suppress(DevboxError):
+                    info = await self.stat(path, sha256=True)
+                    if info.sha256 == sha256.lower():
+                        return Written(info, created=mode == "create")
+            raise error.told("upload", path.text, changes=True) from error
+
+    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
+        await self._uploads.abandon(path, token)
+
+    async def aclose(self) -> None:
+        await self._asking.aclose()
+
+    async def _get(
+        self, op: str, path: SandboxPath, route: str, parameters: dict[str, object], *, repeat: bool = True,
+        seconds: float | None = None,
+    ) -> Answer:  # fmt: skip
+        return await self._asking.ask(op, path.text, "GET", route, parameters, repeat=repeat, seconds=seconds)
+
+    async def _post(self, op: str, path: SandboxPath, asked: dict[str, Any]) -> Answer:
+        return await self._asking.ask(op, path.text, "POST", op, headers=_JSON, body=json.dumps(asked).encode("ascii"))
+
+    def _shown(self, path: SandboxPath) -> str:
+        return path.shown(self._name)
+
+
+async def _unpacked(
+    response: httpx2.Response, most: int, path: str, report: Callable[[Any], None], on_progress: Progress | None
+) -> AsyncIterator[bytes]:
+    """Yield an archive's bytes, and take its report at the end. Raises what went wrong on the server meanwhile."""
+    pieces = Pieces()
+    arrived = 0
+    try:
+        async for data in response.aiter_raw():
+            for piece in pieces.feed(data):
+                arrived += len(piece)
+                if arrived > most:
+                    raise Integrity("archive", path, "the server sent more than was asked for")
+                yield piece
+            if on_progress is not None:
+                on_progress(arrived, None)
+    except (httpx2.TransportError, httpx2.StreamError) as error:
+        raise lost(error).told("archive", path, changes=False) from error
+    except ValueError as error:
+        raise Integrity("archive", path, "the server's archive makes no sense") from error
+    finally:
+        await response.aclose()
+
+    def take(found: Any) -> None:
+        if "error" in found:
+            raise problem({"data": {}, **found["error"]}, "archive", path)
+        report(found)
+
+    try:
+        last = pieces.report
+    except ValueError as error:
+        raise Integrity("archive", path, "the archive broke off") from error
+    parsed(take, last, "archive", path)
+
+
+def _described(found: Any) -> dict[str, Any]:
+    """Look at what a gateway says of a devbox."""
+    root, capabilities = found["root"], found["capabilities"]
+    if type(root) is not str or not root.startswith("/") or type(capabilities) is not list:
+        raise ValueError("a devbox")
+    return {"root": root, "capabilities": capabilities}
+
+
+def _cursor(after: str | None) -> str | None:
+    """Return what resumes behind a path, percent-encoded once more: as the API's cursors are."""
+    return None if after is None else encoded(after)

@@ -1,0 +1,61 @@
+"""A real gateway on a real loopback socket, in the loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from devbox_mcp.audit import NoAudit
+from devbox_mcp.backends.base import Backend
+from devbox_mcp.limits import Limits
+from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.gateway import create_app
+from devbox_mcp.servers.mcp.server import Door
+from devbox_mcp.settings import Settings
+
+
+@asynccontextmanager
+async def gateway(backend: Backend, **options: object) -> AsyncIterator[str]:
+    """Serve a backend as the devbox ``box``; gives the server's URL. ``options`` are settings."""
+    settings = Settings(**options)  # type: ignore[arg-type]  # by name, as a file has them
+    sandbox = Sandbox("box", backend, await backend.root(), Limits(), NoAudit())
+    sandboxes = Sandboxes([sandbox], NoAudit())
+    door = Door(sandboxes, settings, over_stdio=False)
+    app = create_app(sandboxes, settings, door, "127.0.0.1")
+    async with listening(app) as url:
+        yield url
+
+
+@asynccontextmanager
+async def listening(app: object) -> AsyncIterator[str]:
+    """Serve an application on a port of its own."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]  # an ASGI application
+        log_level="error",
+        lifespan="on",
+        ws="websockets-sansio",
+        ws_max_size=2 << 20,
+        ws_per_message_deflate=False,
+        h11_max_incomplete_event_size=1 << 20,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # pytest has them
+    serving = asyncio.create_task(server.serve([listener]))
+    while not server.started:
+        assert not serving.done(), "the server did not start"
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
