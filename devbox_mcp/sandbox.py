@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
@@ -35,6 +36,8 @@ from devbox_mcp.models import (
 )
 from devbox_mcp.paths import ROOT, SandboxPath
 from devbox_mcp.revising import Edited, Reviser
+
+N = TypeVar("N", int, float)
 
 
 class Sandbox:
@@ -143,8 +146,10 @@ class Sandbox:
             most = self._page("list", path, limit)
             return await self._backend.names(path, depth=depth, glob=glob, limit=most, after=after)
 
-    async def read_lines(self, path: SandboxPath, *, first: int = 1, count: int | None = None) -> Lines:
-        """Return a window of lines within the text limit; see Backend.read_lines."""
+    async def read_lines(
+        self, path: SandboxPath, *, first: int = 1, count: int | None = None, max_bytes: int | None = None
+    ) -> Lines:
+        """Return a window of lines within the text limit, or less; see Backend.read_lines."""
         with self._doing("read", path.text) as record:
             if count is not None and count < 1:
                 raise InvalidArgument("read", path.text, f"limit is {count}, but a number of lines is at least 1")
@@ -152,7 +157,9 @@ class Sandbox:
                 raise InvalidArgument(
                     "read", path.text, "lines are counted from 1", hint="a negative offset counts from the end"
                 )
-            lines = await self._backend.read_lines(path, first=first, count=count, max_bytes=self.limits.text)
+            lines = await self._backend.read_lines(
+                path, first=first, count=count, max_bytes=_least(max_bytes, self.limits.text)
+            )
             record.bytes = len(lines.data)
             return lines
 
@@ -244,12 +251,19 @@ class Sandbox:
         ignored: bool = False,
         limit: int | None = None,
         after: str | None = None,
+        seconds: float | None = None,
     ) -> Found:
         """Find entries by glob; see Backend.find."""
         with self._doing("find", path.text):
             most = self._page("find", path, limit)
             return await self._backend.find(
-                path, pattern, sort=sort, ignored=ignored, limit=most, after=after, seconds=self.limits.search_seconds
+                path,
+                pattern,
+                sort=sort,
+                ignored=ignored,
+                limit=most,
+                after=after,
+                seconds=_least(seconds, self.limits.search_seconds),
             )
 
     async def search(
@@ -264,6 +278,7 @@ class Sandbox:
         ignored: bool = False,
         limit: int | None = None,
         after: str | None = None,
+        seconds: float | None = None,
     ) -> Matches:
         """Find matching lines; see Backend.search."""
         with self._doing("search", path.text):
@@ -364,15 +379,22 @@ class Sandbox:
         with self._doing("upload", path.text, Scope.WRITE):
             await self._backend.upload_abandon(path, token)
 
-    async def archive(self, items: Sequence[SandboxPath], *, on_progress: Progress | None = None) -> Archive:
-        """Stream a zip within the transfer limit; see Backend.archive."""
+    async def archive(
+        self,
+        items: Sequence[SandboxPath],
+        *,
+        max_bytes: int | None = None,
+        max_files: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Archive:
+        """Stream a zip within the transfer limit, or less; see Backend.archive."""
         with self._doing("archive", " ".join(path.text for path in items)[:1000]):
             if not items:
                 raise InvalidArgument("download_zip", ".", "paths is empty", hint="use . for everything")
             return await self._backend.archive(
                 items,
-                max_bytes=self.limits.transfer,
-                max_files=self.limits.archive_files,
+                max_bytes=_least(max_bytes, self.limits.transfer),
+                max_files=_least(max_files, self.limits.archive_files),
                 on_progress=on_progress,
             )
 
@@ -428,6 +450,11 @@ class Sandbox:
             if scope not in self._caller.scopes:
                 raise Forbidden(op, path, f"this needs the scope {scope!r}, which these credentials do not have")
             yield record
+
+
+def _least(asked: N | None, limit: N) -> N:
+    """Return what was asked for, within the limit."""
+    return limit if asked is None else min(asked, limit)
 
 
 def _check_range(op: str, path: SandboxPath, name: str, value: int, most: int) -> None:
