@@ -1,0 +1,1 @@
+"""Who comes in, how far, and what is left in the log of who does not."""
