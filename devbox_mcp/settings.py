@@ -65,6 +65,10 @@ _LIMITS = Limits()
 _PREFIX = "DEVBOX_MCP_"
 #: Names the TOML file itself; read by the command.
 _CONFIG = _PREFIX + "CONFIG"
+#: For devboxes behind HTTP; read by ``credentials``.
+_API_KEY = _PREFIX + "API_KEY"
+#: The key for devboxes behind HTTP; read by whoever opens one (``devbox_mcp.credentials``).
+_API_KEY = _PREFIX + "API_KEY"
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 
@@ -230,7 +234,7 @@ def load(options: dict[str, Any], config: Path | None) -> Settings:
 
 def _check_environment() -> None:
     """Raise ValueError for a variable that looks like a setting and is none: nobody should believe it counts."""
-    known = [_PREFIX + name.upper() for name in Settings.model_fields] + [_CONFIG]
+    known = [_PREFIX + name.upper() for name in Settings.model_fields] + [_CONFIG, _API_KEY]
     for name in os.environ:
         if name.upper().startswith(_PREFIX) and name.upper() not in known:
             close = difflib.get_close_matches(name.upper(), known, 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from devbox_mcp import __version__
 from devbox_mcp.cli import audit, changing, copying, looking
@@ -15,6 +17,14 @@ from devbox_mcp.cli.keys import keys
 from devbox_mcp.cli.serve import serve
 
 _ROOM_FOR_FRAMES = 80
+
+
+class _Command(TyperCommand):
+    """Shows its arguments as they are written, without braces around them."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # typer's own context has no public name
+        return ["[OPTIONS]", *(str(one.metavar) for one in self.params if isinstance(one, TyperArgument))]
+
 
 app = typer.Typer(
     name="devbox-mcp",
@@ -26,7 +36,7 @@ app = typer.Typer(
 )
 _SERVER, _FILES = "The server", "Files"
 app.command("serve", rich_help_panel=_SERVER)(serve)
-app.command("doctor", rich_help_panel=_SERVER)(doctor)
+app.command("doctor", cls=_Command, rich_help_panel=_SERVER)(doctor)
 app.add_typer(keys, name="keys", rich_help_panel=_SERVER)
 app.add_typer(audit.app, name="audit", rich_help_panel=_SERVER)
 for name, command in (
@@ -45,7 +55,7 @@ for name, command in (
     ("rm", changing.rm),
     ("edit", changing.edit),
 ):
-    app.command(name, rich_help_panel=_FILES)(command)
+    app.command(name, cls=_Command, rich_help_panel=_FILES)(command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from devbox_mcp.audit import NoAudit
 from devbox_mcp.cli.failing import Failed, advice, wrong_usage
 from devbox_mcp.cli.locations import Location
+from devbox_mcp.credentials import VARIABLE
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.kinds import KINDS, Opening, open_directory
 from devbox_mcp.limits import Limits
@@ -111,7 +112,7 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
 
 def _settings() -> Settings | None:
     """Return what the environment says, and the file that it names; None where it says nothing."""
-    if not any(name.upper().startswith("DEVBOX_MCP_") for name in os.environ):
+    if not any(name.upper().startswith("DEVBOX_MCP_") and name != VARIABLE for name in os.environ):
         return None  # reading them is a good part of the time that a small command takes
     from devbox_mcp.cli.serve import load_settings
 

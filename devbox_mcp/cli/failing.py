@@ -56,7 +56,7 @@ _ADVICE = {
     "exists": "remove it first, or choose another name",
     "escapes_root": "paths are relative to the devbox's root, or absolute beneath it; devbox-mcp doctor tells the root",
     "denied": "the deny rules that hold here (DEVBOX_MCP_DENY, or the server's) cover it",
-    "unauthenticated": "set DEVBOX_API_KEY, or keep the key in the credentials file; docs/command-line.md says where",
+    "unauthenticated": "set DEVBOX_MCP_API_KEY, or write the key into ~/.config/devbox-mcp/credentials.toml",
     "permission_denied": "devbox-mcp doctor shows as whom files are touched there",
     "read_only": "nothing can be changed there",
 }

@@ -52,7 +52,7 @@ def cat(
 def find(
     place: Directory,
     pattern: Annotated[
-        str, typer.Argument(metavar="GLOB", help="'**/*.py', or a name at any depth: '*.py', '{a,b}.txt'.")
+        str, typer.Argument(metavar="[GLOB]", help="'**/*.py', or a name at any depth: '*.py', '{a,b}.txt'.")
     ] = "**",
     newest: Annotated[bool, typer.Option("--newest", help="The last changed first. [by name]")] = False,
     no_ignore: Ignored = False,

@@ -142,7 +142,7 @@ class _Sync:
             elif step.there is None or not await self._same(info, step.there):
                 if not self._dry_run:
                     self._meter.expect(info.size)
-                    await self._transfer.file(info.path, destination)
+                    await self._transfer.file(info, destination)
                 self._tell("created" if step.there is None else "updated", step.below, info)
         except Failed as failure:
             self._transfer.fail(failure)

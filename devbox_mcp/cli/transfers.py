@@ -44,8 +44,20 @@ class Transfer:
         self._follow = follow
         self.failed = 0
 
-    async def file(self, source: SandboxPath, destination: SandboxPath) -> None:
+    async def file(self, info: FileInfo, destination: SandboxPath) -> None:
         """Copy one file. Raises Failed."""
+        if self._source.sandbox is self._target.sandbox and info.target is None:
+            await self._there(info, destination)
+        else:
+            await self._through_here(info.path, destination)
+
+    async def _there(self, info: FileInfo, destination: SandboxPath) -> None:
+        with self._target.telling():
+            await self._target.sandbox.copy(info.path, destination, overwrite=self._overwrite)
+        self._meter.add(info.size)
+        self._tell(self._source.spell(info.path), destination, info.size, None)
+
+    async def _through_here(self, source: SandboxPath, destination: SandboxPath) -> None:
         with self._source.telling():
             content = await self._source.sandbox.read_bytes(source)
         digest = hashlib.sha256()
@@ -120,7 +132,7 @@ class Transfer:
                 await self._target.sandbox.make_dir(destination)
         elif info.type == "file":
             self._meter.expect(info.size)
-            await self.file(info.path, destination)
+            await self.file(info, destination)
         else:
             kind = "a link" if info.target is not None else f"a {info.type}"
             warn(f"{self._source.spell(info.path)}: {kind} is not copied")
@@ -134,7 +146,7 @@ class Transfer:
             )
         return written.info.sha256
 
-    def _tell(self, source: str, destination: SandboxPath, size: int, sha256: str) -> None:
+    def _tell(self, source: str, destination: SandboxPath, size: int, sha256: str | None) -> None:
         self._meter.done()
         if self._output.as_json:
             name = self._target.sandbox.name
@@ -208,7 +220,7 @@ async def _copy(source: Place, target: Place, transfer: Transfer, excluded: Poli
     elif overlap(source.box, source.path, target.box, destination):
         raise wrong_usage(f"{source.location.text} and {target.location.text} are the same file")
     else:
-        await transfer.file(source.path, destination)
+        await transfer.file(info, destination)
 
 
 async def _from_pipe(location: Location, stream: BinaryIO, target: Place, transfer: Transfer) -> None:
