@@ -32,6 +32,10 @@ class Call:
         self.service: Service = request.scope["app"].state.service
         self.caller: Caller = request.scope["state"]["caller"]
         self._query = parameters.parse(request.scope["query_string"], known, op)
+        if self._query:
+            # what is wrong with one of them shows before anything is done
+            for parameter in known:
+                parameter.of(self._query, op)
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 from starlette.responses import Response
 
 from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import Conflict, Exists, InvalidArgument, IsDirectory, Unsupported
-from devbox_mcp.models import Content, FileInfo, WriteMode, Written
+from devbox_mcp.models import Content, FileInfo, WriteMode
 from devbox_mcp.servers.outgoing import Stream
 from devbox_mcp.servers.rest import conditions, incoming, ranges
 from devbox_mcp.servers.rest.calls import Bytes, Call, told
@@ -199,18 +198,7 @@ WRITE = Operation(
 
 @ROUTES.add(WRITE)
 async def write(call: Call) -> Response:
-    wanted = await Preconditions.of(call)
-    try:
-        done = await _write(
-            call,
-            "create" if wanted.create else "overwrite",
-            wanted.if_match,
-            {"executable": call.get(EXECUTABLE), "in_place": call.get(IN_PLACE)},
-        )
-    except Exists as error:
-        # what If-None-Match asks for is a condition, and HTTP has a status for those
-        raise HttpFailure(error, status=412 if wanted.create else None) from None
-    return _written(call, done)
+    return await _write(call, "overwrite")
 
 
 APPEND = Operation(
@@ -232,13 +220,13 @@ APPEND = Operation(
 @ROUTES.add(APPEND)
 async def append(call: Call) -> Response:
     incoming.require_type(call.request, "write", call.path.text, "application/octet-stream")
-    wanted = await Preconditions.of(call)
-    options = {"executable": call.get(EXECUTABLE), "in_place": call.get(IN_PLACE)}
-    return _written(call, await _write(call, "create" if wanted.create else "append", wanted.if_match, options))
+    return await _write(call, "append")
 
 
-async def _write(call: Call, mode: WriteMode, if_match: str | None, options: Mapping[str, Any]) -> Written:
+async def _write(call: Call, mode: WriteMode) -> Response:
     path = call.path
+    call.sandbox.require("write", path, Scope.WRITE)
+    wanted = await Preconditions.of(call)
     digest = incoming.Digest.of(call.headers, "write", path.text)
     stream = incoming.without_trailer(call.request, "write", path.text, call.limits.file)
     body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream)
@@ -247,10 +235,18 @@ async def _write(call: Call, mode: WriteMode, if_match: str | None, options: Map
             digest.check(body, "write", path.text)
         else:
             body = digest.checked(body, "write", path.text)
-    return await call.sandbox.write(path, body, mode=mode, if_match=if_match, **options)
-
-
-def _written(call: Call, done: Written) -> Response:
+    try:
+        done = await call.sandbox.write(
+            path,
+            body,
+            mode="create" if wanted.create else mode,
+            if_match=wanted.if_match,
+            executable=call.get(EXECUTABLE),
+            in_place=call.get(IN_PLACE),
+        )
+    except Exists as error:
+        # what If-None-Match asks for is a condition, and HTTP has a status for those
+        raise HttpFailure(error, status=412 if wanted.create else None) from None
     return told(
         telling.written(call.sandbox.name, done),
         201 if done.created else 200,

@@ -4,9 +4,9 @@ else there is tus (``tus.py``)."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TypedDict
 
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
