@@ -98,6 +98,11 @@ class DevboxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """What tells this file system from others, without its credentials."""
         return f"devbox_{self.box!r}"
 
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return what makes this file system again; the key counts as a password."""
+        found: dict[str, Any] = super().to_dict(include_password=include_password)
+        return found if include_password else {name: value for name, value in found.items() if name != "api_key"}
+
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         """Return a path from the root; the root is empty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import warnings
 import weakref
@@ -21,6 +22,8 @@ from devbox_mcp.sandboxes import open_devbox
 PathText = str | os.PathLike[str]
 
 _ANY_SIZE = 1 << 60
+#: What nobody should write into a URL, and some do.
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 #: A program knows what it asks for; what it holds in memory at once stays bounded all the same.
 LIMITS = Limits(text=16 * MIB, write=_ANY_SIZE, file=_ANY_SIZE, edit=64 * MIB, transfer=_ANY_SIZE, archive_files=10**9)
 
@@ -42,7 +45,9 @@ class Core:
     collected while its threads are at work."""
 
     def __init__(self, devbox: str, opening: Opening) -> None:
-        self.devbox = devbox
+        self._text = devbox
+        self.devbox = _PASSWORD.sub("//…@", devbox)
+        """the text as it may be shown"""
         self._opening = opening
         self._pid = os.getpid()
         self._lock = asyncio.Lock()
@@ -86,7 +91,7 @@ class Core:
                 self.check()
                 if self._sandbox is None:
                     try:
-                        self._sandbox = await open_devbox(self.devbox, self._opening, LIMITS)
+                        self._sandbox = await open_devbox(self._text, self._opening, LIMITS)
                     except ValueError as error:
                         raise InvalidArgument("open", self.devbox, str(error)) from None
         return self._sandbox

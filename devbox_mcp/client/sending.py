@@ -44,11 +44,21 @@ class Wanted:
 class Sending:
     """One file, sent once."""
 
-    def __init__(self, sandbox: Sandbox, path: SandboxPath, local: PathText, on_progress: Progress | None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        path: SandboxPath,
+        local: PathText,
+        on_progress: Progress | None,
+        *,
+        pause: float = _PAUSE,
+    ) -> None:
+        """``pause`` is how long it waits before it tries again, in seconds; longer each time."""
         self._sandbox = sandbox
         self._path = path
         self._local = local
         self._on_progress = on_progress
+        self._wait = pause
         self._token = secrets.token_hex(8)
         self._digest = hashlib.sha256()
         self._hashed = 0
@@ -161,4 +171,4 @@ class Sending:
         self._failures += 1
         if self._failures == _ATTEMPTS:
             raise error
-        await asyncio.sleep(_PAUSE * 2**self._failures * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+        await asyncio.sleep(self._wait * 2**self._failures * random.uniform(0.5, 1.0))  # noqa: S311  no secret

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,12 @@ def nothing_is_left() -> Iterator[None]:
     while guests() != processes and time.monotonic() < until:
         time.sleep(0.02)  # a process that was told to end takes a moment
     assert guests() == processes
+
+
+def forget(held: list[Any]) -> None:
+    """Let go of the last that holds something."""
+    held.clear()
+    gc.collect()
 
 
 def test_it_is_opened_by_the_first_call_and_closed_once(devbox: str, root: Path) -> None:
@@ -79,6 +86,13 @@ def test_secrets_are_not_shown(root: Path) -> None:
         assert "very-secret" not in repr(box)
         assert repr(box) == f"Devbox({str(root)!r})"
         assert "very-secret" not in str(vars(box)) + str(vars(box._connection)) + str(vars(box._connection.core))
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    box = Devbox("https://me:very-secret@127.0.0.1:1/v1/devboxes/x")
+    with pytest.raises(errors.DevboxError) as caught:
+        box.root()
+    assert "very-secret" not in repr(box) + str(caught.value) + repr(caught.value)
 
 
 def test_many_threads_share_one_box(box: Devbox) -> None:
@@ -164,20 +178,18 @@ def test_a_fork_is_told(devbox: str) -> None:
 
 
 def test_a_forgotten_box_warns_once_and_leaves_nothing(devbox: str) -> None:
-    box = Devbox(devbox)
-    box.fs.write_file("a", "x")
+    held = [Devbox(devbox)]
+    held[0].fs.write_file("a", "x")
     with pytest.warns(ResourceWarning, match="never closed") as caught:
-        del box
-        gc.collect()
+        forget(held)
     assert len(caught) == 1
 
 
 def test_a_forgotten_box_that_watches_leaves_nothing(devbox: str) -> None:
-    box = Devbox(devbox)
-    box.fs.watch()(print)
+    held = [Devbox(devbox)]
+    held[0].fs.watch()(print)
     with pytest.warns(ResourceWarning, match="never closed"):
-        del box
-        gc.collect()
+        forget(held)
 
 
 def test_a_box_that_was_never_opened_is_forgotten_in_silence(devbox: str) -> None:
@@ -188,14 +200,13 @@ def test_a_box_that_was_never_opened_is_forgotten_in_silence(devbox: str) -> Non
 def test_what_belongs_to_a_box_keeps_it_open(devbox: str) -> None:
     fs = Devbox(devbox).fs
     fs.write_file("a", "hello")
-    file = fs.open("a")
+    held = [fs.open("a")]
+    del fs
+    gc.collect()
+    assert held[0].read() == "hello"
+    held[0].close()
     with pytest.warns(ResourceWarning, match="never closed"):
-        del fs
-        gc.collect()
-        assert file.read() == "hello"
-        file.close()
-        del file
-        gc.collect()
+        forget(held)
 
 
 def test_a_program_that_ends_without_closing_ends(devbox: str) -> None:
@@ -255,16 +266,20 @@ def test_an_asynchronous_box_belongs_to_its_loop(devbox: str) -> None:
 
 @pytest.mark.anyio
 async def test_a_forgotten_asynchronous_box_warns_and_is_closed(devbox: str) -> None:
-    box = AsyncDevbox(devbox)
-    await box.root()
-    core = box._connection.core
+    held = [AsyncDevbox(devbox)]
+    await held[0].root()
+    core = held[0]._connection.core
+    closed = asyncio.Event()
+
+    async def tell() -> None:
+        closed.set()
+
+    core.before_closing(tell)
     with pytest.warns(ResourceWarning, match="never closed"):
-        del box
-        gc.collect()
-    while not core.closed:
-        await asyncio.sleep(0)
-    async with core._lock:
-        pass
+        forget(held)
+    await closed.wait()
+    async with core._lock:  # until the rest is closed too
+        assert core.closed
 
 
 def test_an_asynchronous_box_whose_loop_is_over_is_closed(root: Path) -> None:
@@ -273,7 +288,6 @@ def test_an_asynchronous_box_whose_loop_is_over_is_closed(root: Path) -> None:
         await box.fs.write_file("a", "x")
         return box
 
-    box = asyncio.run(leave())
+    held = [asyncio.run(leave())]
     with pytest.warns(ResourceWarning, match="never closed"):
-        del box
-        gc.collect()
+        forget(held)
