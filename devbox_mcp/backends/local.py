@@ -19,6 +19,7 @@ from devbox_mcp.backends.working import Body, GuestThreads, guest_errors
 from devbox_mcp.guest import batch, copying, listing, reading, tree, writing
 from devbox_mcp.guest.archive import Zip
 from devbox_mcp.guest.beneath import Root
+from devbox_mcp.guest.cached import Cached
 from devbox_mcp.guest.errors import WouldBlock
 from devbox_mcp.guest.info import CHUNK, free_space
 from devbox_mcp.guest.job import Job
@@ -57,6 +58,7 @@ class LocalBackend(Backend):
         """Open the directory. Raises DevboxError (NotFound, NotDirectory, …) with the path ``.``."""
         with guest_errors("open"):
             self._root = Root(directory, policy, use_openat2)
+        self._cached = Cached(self._root)
         self._lines = LineReader(self._root)
         self._names = NameLister(self._root)
         self._worker = Worker(self._root)
@@ -135,6 +137,13 @@ class LocalBackend(Backend):
         return answers.names(found)
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
+        self._threads.check_open("read", path.text)
+        try:
+            with guest_errors("read"):
+                found, start, data = self._cached.read(path.text, offset, length)
+            return Content(answers.info(found), start, once(data))
+        except WouldBlock:
+            pass
         job = Job()
 
         def begin() -> tuple[reading.Reader, bytes]:
