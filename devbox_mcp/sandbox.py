@@ -294,7 +294,7 @@ class Sandbox:
                 ignored=ignored,
                 limit=most,
                 after=after,
-                seconds=self.limits.search_seconds,
+                seconds=_least(seconds, self.limits.search_seconds),
             )
 
     async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
