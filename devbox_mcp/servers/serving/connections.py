@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from devbox_mcp.servers.serving.together import Together
+
 #: A request's line and headers in all.
 MOST_HEAD = 32 * 1024
 
@@ -64,7 +66,7 @@ class Deadlines(_Base):
     _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(Together(transport, self.loop))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
