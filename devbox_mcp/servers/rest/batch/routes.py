@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import (
     IO,
     Annotated,
@@ -167,29 +167,33 @@ async def _write(call: Call, taken: list[Member | Refusal], *, atomic: bool) -> 
         for one in taken
         if isinstance(one, Member) and one.data is not None
     ]
-    refused = next((one.error for one in taken if isinstance(one, Refusal)), None)
-    if atomic and refused is not None:
-        outcomes = iter([BatchOutcome(item.path, None, _given_up()) for item in items])
+    refused = next((one.error for one in taken if isinstance(one, Refusal)), None) if atomic else None
+    if refused is not None:
+        outcomes: Sequence[BatchOutcome] = [BatchOutcome(item.path, None, _given_up()) for item in items]
     else:
-        outcomes = iter(await call.sandbox.write_batch(items, atomic=atomic) if items else [])
+        outcomes = await call.sandbox.write_batch(items, atomic=atomic) if items else []
+    failed = (refused or _first_failure(outcomes)) if atomic else None
+    remaining = iter(outcomes)
     files: list[OutcomeJson] = []
-    first: DevboxError | None = refused if atomic else None
     for one in taken:
         if isinstance(one, Refusal):
             files.append(_failed(one.name, one.error))
         elif one.data is None:
-            files.append(await _directory(call, one, first))
+            files.append(await _directory(call, one, failed))
         else:
-            outcome = next(outcomes)
-            files.append(_outcome(call, outcome))
-            if atomic and first is None and isinstance(outcome.error, DevboxError):
-                first = outcome.error
+            files.append(_outcome(call, next(remaining)))
     done = sum(one["ok"] for one in files)
     result: OutcomesJson = {"written": done, "failed": len(files) - done, "files": files}
-    if first is not None:
-        first.data = {**first.data, **result}
-        raise HttpFailure(first, status=409)
+    if failed is not None:
+        failed.data = {**failed.data, **result}
+        raise HttpFailure(failed, status=409)
     return told(result)
+
+
+def _first_failure(outcomes: Sequence[BatchOutcome]) -> DevboxError | None:
+    """Return why a batch failed: those that were given up for it do not tell."""
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, DevboxError)]
+    return next((error for error in errors if not isinstance(error, Cancelled)), errors[0] if errors else None)
 
 
 async def _directory(call: Call, one: Member, failed: DevboxError | None) -> OutcomeJson:

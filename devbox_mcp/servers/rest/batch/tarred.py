@@ -22,7 +22,7 @@ _KINDS = {
 def unpack(file: IO[bytes], intake: Intake, *, packed: bool) -> None:
     """Take in what a tar holds, unpacking it with gzip first if it is ``packed``. Blocks. Raises InvalidArgument for
     what is no tar, TooLarge, Timeout."""
-    source = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
+    source = cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")) if packed else file
     # reading is all that is asked of it
     bounded = cast("IO[bytes]", _Bounded(source, intake))
     try:
