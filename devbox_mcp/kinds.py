@@ -146,6 +146,28 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
     return shell
 
 
+async def _open_http(target: str, opening: Opening, scheme: str) -> Backend:
+    from devbox_mcp.backends.http import open_http  # noqa: PLC0415  as above
+
+    if opening.deny:
+        raise ValueError(
+            "deny rules of a devbox behind HTTP are kept by its server, where links are known; set them there"
+        )
+    return await open_http(f"{scheme}:{target}", opening.api_key)
+
+
+def _http_name(target: str) -> str:
+    """Return the devbox's name in a URL, or its host's. It never holds a user or a password."""
+    above, _, name = target.partition("?")[0].rstrip("/").rpartition("/")
+    return name if above.strip("/") else name.rpartition("@")[2]
+
+
+def _http(scheme: str) -> Kind:
+    return Kind(
+        f"{scheme}://HOST/v1/devboxes/NAME", _http_name, lambda target, opening: _open_http(target, opening, scheme)
+    )
+
+
 def _policy(opening: Opening) -> Policy:
     return Policy(opening.deny, opening.read_only)
 
@@ -155,4 +177,5 @@ KINDS = {
     "local": Kind("local:DIR", lambda target: _resolved(target).name, _open_local),
     "exec": Kind("exec:COMMAND?root=/DIR", _command_name, _open_exec),
     "k8s": Kind("k8s://NAMESPACE/POD/CONTAINER?root=/DIR", _pod_name, _open_kubernetes),
+    **{scheme: _http(scheme) for scheme in ("https", "http", "sealos+https", "sealos+http")},
 }

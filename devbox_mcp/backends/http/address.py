@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
 from devbox_mcp.credentials import normal
 from devbox_mcp.paths import SandboxPath
@@ -26,27 +26,38 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Parse ``https://host/v1/devboxes/NAME``, ``https://host/NAME`` or ``https://host``. Raises ValueError with
         what to write; what the URL holds is shown only where it cannot be a secret."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise ValueError("this is no URL; write https://HOST/v1/devboxes/NAME") from None
-        del port
-        if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-            raise ValueError(
-                "a URL with a user or a password in it is written into logs and histories; leave it out, and give the "
-                "key as DEVBOX_MCP_API_KEY, as api_key=…, or in the credentials file"
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("this is no URL of a server; write https://HOST/v1/devboxes/NAME")
-        if parts.query or parts.fragment:
-            raise ValueError("nothing stands behind a ? or # here; a key belongs into DEVBOX_MCP_API_KEY")
+        parts = _checked(url)
         return cls(normal(url), *_split(parts.path))
+
+    @classmethod
+    def of_host(cls, url: str) -> Address:
+        """Parse a URL whose path means something else. Raises ValueError."""
+        _checked(url)
+        return cls(normal(url))
 
     @property
     def base(self) -> str:
         """The URL that a devbox's routes are beneath, without a slash at its end."""
         return f"{self.origin}{self.prefix}{_ABOVE}{self.devbox}"
+
+
+def _checked(url: str) -> SplitResult:
+    """Take a URL apart. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  looked at only here
+    except ValueError:
+        raise ValueError("this is no URL; write https://HOST/v1/devboxes/NAME") from None
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise ValueError(
+            "a URL with a user or a password in it is written into logs and histories; leave it out, and give the "
+            "key as DEVBOX_MCP_API_KEY, as api_key=…, or in the credentials file"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("this is no URL of a server; write https://HOST/v1/devboxes/NAME")
+    if parts.query or parts.fragment:
+        raise ValueError("nothing stands behind a ? or # here; a key belongs into DEVBOX_MCP_API_KEY")
+    return parts
 
 
 def _split(path: str) -> tuple[str, str | None]:

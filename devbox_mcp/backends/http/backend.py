@@ -68,6 +68,7 @@ class HttpBackend(Backend):
         self._asking = asking
         self._name = name
         self._root: str = described["root"]
+        self._depth: int = described["depth"]
         self.capabilities = frozenset(one for one in Capability if one.value in described["capabilities"])
         self._shapes = Shapes(name)
         self._reading = Reading(asking, self._shapes)
@@ -118,11 +119,18 @@ class HttpBackend(Backend):
         details: bool = False,
     ) -> Page:
         parameters = {
-            "depth": depth, "glob": glob, "limit": min(limit, _PAGE), "details": details,
+            "depth": self._levels(depth, glob), "glob": glob, "limit": min(limit, _PAGE), "details": details,
             "cursor": None if after is None else _cursor(after.text),
         }  # fmt: skip
         answer = await self._get("list", path, f"list/{segments(path)}", parameters)
-        return parsed(self._shapes.page, answer.body, "list", path.text)
+        page = parsed(self._shapes.page, answer.body, "list", path.text)
+        if self._levels(depth, glob) < depth:
+            page.unreadable.extend(
+                info.path
+                for info in page.entries
+                if info.type == "directory" and info.path.below(path).count("/") + 1 == self._depth
+            )
+        return page
 
     async def names(
         self,
@@ -133,9 +141,15 @@ class HttpBackend(Backend):
         limit: int = 1000,
         after: str | None = None,
     ) -> Names:
-        parameters = {"depth": depth, "glob": glob, "limit": min(limit, _PAGE), "cursor": _cursor(after)}
+        levels = self._levels(depth, glob)
+        parameters = {"depth": levels, "glob": glob, "limit": min(limit, _PAGE), "cursor": _cursor(after)}
         answer = await self._get("list", path, f"names/{segments(path)}", parameters)
-        return parsed(lambda found: self._shapes.names(path, found), answer.body, "list", path.text)
+        names = parsed(lambda found: self._shapes.names(path, found), answer.body, "list", path.text)
+        if levels < depth:
+            names.unreadable.extend(
+                path.child(name[:-1]) for name in names.names if name.endswith("/") and name.count("/") == levels
+            )
+        return names
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         if offset < 0 or (length is not None and length < 0):
@@ -382,6 +396,11 @@ class HttpBackend(Backend):
     async def _post(self, op: str, path: SandboxPath, asked: dict[str, Any]) -> Answer:
         return await self._asking.ask(op, path.text, "POST", op, headers=_JSON, body=json.dumps(asked).encode("ascii"))
 
+    def _levels(self, depth: int, glob: str | None) -> int:
+        """Return how many levels the gateway is asked for: what is deeper than it looks is told as unreadable. A glob
+        hides which directories those are, so then it is for the gateway to refuse."""
+        return min(depth, self._depth) if glob is None else depth
+
     def _shown(self, path: SandboxPath) -> str:
         return path.shown(self._name)
 
@@ -425,7 +444,7 @@ def _described(found: Any) -> dict[str, Any]:
     root, capabilities = found["root"], found["capabilities"]
     if type(root) is not str or not root.startswith("/") or type(capabilities) is not list:
         raise ValueError("a devbox")
-    return {"root": root, "capabilities": capabilities}
+    return {"root": root, "capabilities": capabilities, "depth": count(found["limits"]["depth"])}
 
 
 def _cursor(after: str | None) -> str | None:

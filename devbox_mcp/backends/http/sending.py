@@ -27,8 +27,11 @@ _GIVING_UP = 10.0
 class Sending:
     """One streamed body. The source is iterated over by whoever calls, so that its errors arrive there as they are."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, *, in_step: bool = False) -> None:
+        """``in_step``: the source is asked for its next piece when the one before it has left."""
         self._asking = asking
+        self._in_step = in_step
+        self._left = asyncio.Event()
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
         self._digest = hashlib.sha256()
         self._ends_with = _BROKEN
@@ -61,6 +64,7 @@ class Sending:
         """Yield what is handed over."""
         while (piece := await self._pieces.get()) is not None:
             yield piece
+            self._left.set()
         yield self._ends_with
 
     async def _hand_over(self, piece: bytes, sending: asyncio.Future[httpx2.Response]) -> bool:
@@ -68,7 +72,17 @@ class Sending:
         if not piece:
             return not sending.done()
         self._digest.update(piece)
-        return await self._put(piece, sending)
+        self._left.clear()
+        return await self._put(piece, sending) and (not self._in_step or await self._passed(sending))
+
+    async def _passed(self, sending: asyncio.Future[httpx2.Response]) -> bool:
+        """Wait until the piece has left. Whether it has; otherwise there is an answer already."""
+        leaving = asyncio.ensure_future(self._left.wait())
+        try:
+            await asyncio.wait({leaving, sending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        return not sending.done()
 
     async def _put(self, piece: bytes | None, sending: asyncio.Future[httpx2.Response]) -> bool:
         if sending.done():

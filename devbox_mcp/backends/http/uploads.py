@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote
 
 from devbox_mcp.backends.http.address import segments
 from devbox_mcp.backends.http.asking import Answer, Asking, parsed
@@ -14,13 +14,14 @@ from devbox_mcp.backends.http.sending import TRAILER, Sending
 from devbox_mcp.backends.http.shapes import Shapes, count
 from devbox_mcp.backends.http.writing import digest
 from devbox_mcp.backends.pieces import add_in_pieces
-from devbox_mcp.errors import Conflict, Integrity
+from devbox_mcp.errors import Conflict, Integrity, InvalidArgument
 from devbox_mcp.models import Written
 from devbox_mcp.paths import SandboxPath
 
 #: How often a piece is sent that does not arrive.
 _ATTEMPTS = 4
 _BYTES = {"Content-Type": "application/octet-stream"}
+_TOKEN = re.compile(r"[0-9a-f]{16}")
 OP = "upload"
 
 
@@ -77,7 +78,8 @@ class Uploads:
 
     async def _stream(self, path: SandboxPath, token: str, offset: int, source: AsyncIterator[bytes]) -> int:
         """Add all of a stream or nothing."""
-        sending = Sending(self._asking)
+        # so that whoever sees the second piece asked for knows that this upload is being added to
+        sending = Sending(self._asking, in_step=True)
         self._asking.check_open(OP, path.text)
         request = self._asking.request(
             "PATCH", _route(path, token), {"offset": offset, "whole": True}, {**_BYTES, **TRAILER}, sending.body()
@@ -121,7 +123,9 @@ class Uploads:
 
 
 def _route(path: SandboxPath, token: str) -> str:
-    return f"parts/{quote(token, safe='') or '-'}/{segments(path)}"
+    if not _TOKEN.fullmatch(token):
+        raise InvalidArgument(OP, path.text, "the token is not 16 hex digits")
+    return f"parts/{token}/{segments(path)}"
 
 
 def _size(answer: Answer, path: SandboxPath) -> int:

@@ -83,7 +83,9 @@ async def add(call: Call) -> Response:
     path = call.path
     digest = incoming.Digest.of(call.headers, OP, path.text)
     stream = incoming.without_trailer(call.request, OP, path.text, max(call.limits.file - call.get(OFFSET), 0))
-    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream)
+    # one whose length is not known is not waited for: whoever else comes meanwhile is to be told
+    known = "content-length" in call.headers
+    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream) if known else stream
     if digest is not None:
         if isinstance(body, bytes):
             digest.check(body, OP, path.text)
