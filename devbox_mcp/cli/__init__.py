@@ -16,7 +16,7 @@ from devbox_mcp.cli.failing import TABLE
 from devbox_mcp.cli.keys import keys
 from devbox_mcp.cli.serve import serve
 
-_ROOM_FOR_FRAMES = 80
+_ROOM_FOR_FRAMES = _WIDEST = 80
 
 
 class _Command(TyperCommand):
@@ -74,6 +74,7 @@ def options(
 def main() -> None:
     """Run the command. Help has frames only where there is room for them: they cut words on a narrow terminal, and mean
     nothing in a pipe."""
-    framed = sys.stdout.isatty() and shutil.get_terminal_size().columns >= _ROOM_FOR_FRAMES
-    app.rich_markup_mode = "rich" if framed else None
-    app(prog_name="devbox-mcp")
+    columns = shutil.get_terminal_size().columns
+    app.rich_markup_mode = "rich" if sys.stdout.isatty() and columns >= _ROOM_FOR_FRAMES else None
+    # left to itself, help is never narrower than 50
+    app(prog_name="devbox-mcp", terminal_width=min(columns, _WIDEST))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from devbox_mcp.settings import Settings
 
 #: Whoever types a command has no need to be protected from big files.
-_ANY_SIZE = 1 << 60
+_ANY_SIZE = 10**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
     limits = Limits(file=_ANY_SIZE, transfer=_ANY_SIZE)
     if devbox is None:
         return Sandbox("local", open_directory("/"), "/", limits, NoAudit())
+    if _kind(devbox) in ("http", "https"):
+        _keep_retries_quiet()
     opening = Opening(force=True)
     if settings is not None:
         opening = Opening(settings.read_only, settings.deny, force=True)
@@ -108,6 +110,13 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
     except (OSError, ValueError) as error:
         code = "not_found" if str(error).startswith("there is no directory") else "invalid_argument"
         raise Failed(code, "", str(error)) from error
+
+
+def _keep_retries_quiet() -> None:
+    """Let the library that repeats requests say nothing: where structlog is installed it would print to stdout."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())
 
 
 def _settings() -> Settings | None:

@@ -35,10 +35,6 @@ class Output:
         """Print text that was made safe by ``name`` or by whoever wrote it."""
         sys.stdout.buffer.write(os.fsencode("".join(parts)) + self._end)
 
-    def raw(self, data: bytes) -> None:
-        """Print bytes as they are."""
-        sys.stdout.buffer.write(data)
-
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print one JSON object on a line of its own."""
         sys.stdout.buffer.write(json.dumps(fields).encode("ascii") + b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -183,6 +182,8 @@ def serve(
 
 def _start(main: Coroutine[Any, Any, None], settings: Settings) -> None:
     if settings.http is None:
+        import asyncio
+
         asyncio.run(main)
         return
     from devbox_mcp.servers import serving
@@ -283,6 +284,8 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
 
 async def _until_told(serving: Coroutine[Any, Any, None]) -> None:
     """Run to the end or until SIGTERM or SIGHUP, so that what is open then is closed as at any other end."""
+    import asyncio
+
     task = asyncio.ensure_future(serving)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):

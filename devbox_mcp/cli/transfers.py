@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import stat
-import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import BinaryIO
 
+from devbox_mcp.cli import pipes
 from devbox_mcp.cli.boxes import Box, Place, opened
 from devbox_mcp.cli.failing import EXIT_CODES, Failed, wrong_usage
-from devbox_mcp.cli.locations import STDIO, Location
+from devbox_mcp.cli.locations import Location
 from devbox_mcp.cli.meter import Meter
 from devbox_mcp.cli.output import Output
 from devbox_mcp.cli.running import tell, warn
@@ -23,7 +21,6 @@ from devbox_mcp.models import FileInfo
 from devbox_mcp.paths import SandboxPath
 
 _SMALL = 256 * 1024
-_PIECE = 256 * 1024
 #: What will not be otherwise for the next file.
 _HOPELESS = frozenset({"unavailable", "timeout", "no_space", "unauthenticated", "forbidden", "read_only"})
 
@@ -83,21 +80,21 @@ class Transfer:
             )
         self._tell(self._source.spell(source), destination, content.info.size, digest.hexdigest())
 
-    async def stream(self, name: str, stream: BinaryIO, destination: SandboxPath) -> None:
+    async def stream(self, path: str, destination: SandboxPath) -> None:
         """Write what comes from a pipe until its end. Raises Failed."""
         digest = hashlib.sha256()
         size = 0
 
         async def passing() -> AsyncIterator[bytes]:
             nonlocal size
-            while chunk := await asyncio.to_thread(stream.read, _PIECE):
+            async for chunk in pipes.read(path):
                 digest.update(chunk)
                 size += len(chunk)
                 self._meter.add(len(chunk))
                 yield chunk
 
         await self._write(destination, passing(), executable=None)
-        self._tell(name, destination, size, digest.hexdigest())
+        self._tell(path, destination, size, digest.hexdigest())
 
     async def tree(self, source: SandboxPath, destination: SandboxPath, excluded: Policy) -> None:
         """Copy everything in a directory into another. What fails is told and the rest goes on, unless it would fail
@@ -183,19 +180,18 @@ async def copy_all(
     output = Output(as_json=as_json)
     if target.is_stdout and as_json:
         raise wrong_usage("--json and a file on stdout would mix")
-    pipes = {location: pipe(location.path) for location in sources if location.devbox is None}
+    piped = [location for location in sources if location.devbox is None and pipes.is_pipe(location.path)]
     meter = Meter()
     failed = 0
-    async with opened([target, *(location for location in sources if pipes.get(location) is None)], "copy") as places:
+    async with opened([target, *(location for location in sources if location not in piped)], "copy") as places:
         destination, *found = places
         into = len(sources) > 1 or target.says_directory
         if len(sources) > 1 and not target.is_stdout and await kind_of(destination) not in (None, "directory"):
             raise Failed("not_directory", target.text, "several things cannot be copied to one file")
         with meter.running(f"to {target.text}"):
-            for location, stream in pipes.items():
-                if stream is not None:
-                    transfer = Transfer(destination.box, destination.box, output, meter, overwrite=overwrite)
-                    await _from_pipe(location, stream, destination, transfer)
+            for location in piped:
+                transfer = Transfer(destination.box, destination.box, output, meter, overwrite=overwrite)
+                await _from_pipe(location, destination, transfer)
             for place in found:
                 if target.is_stdout:
                     await to_stdout(place, output)
@@ -223,10 +219,10 @@ async def _copy(source: Place, target: Place, transfer: Transfer, excluded: Poli
         await transfer.file(info, destination)
 
 
-async def _from_pipe(location: Location, stream: BinaryIO, target: Place, transfer: Transfer) -> None:
+async def _from_pipe(location: Location, target: Place, transfer: Transfer) -> None:
     if target.location.says_directory or await kind_of(target) == "directory":
         raise wrong_usage(f"what comes from {location.text} has no name; write one behind {target.location.text}")
-    await transfer.stream(location.text, stream, target.path)
+    await transfer.stream(location.path, target.path)
 
 
 async def kind_of(place: Place) -> str | None:
@@ -247,8 +243,7 @@ async def to_stdout(place: Place, output: Output, *, offset: int = 0, length: in
     try:
         with place.box.telling():
             async for chunk in content:
-                # in a thread, for a reader may take its time, and the connection wants to be looked after
-                await asyncio.to_thread(output.raw, chunk)
+                await pipes.write(output, chunk)
     finally:
         await content.aclose()
 
@@ -271,7 +266,7 @@ async def pack(sources: Sequence[Location], target: Location, *, overwrite: bool
 
             if target.is_stdout:
                 async for chunk in passing():
-                    await asyncio.to_thread(output.raw, chunk)
+                    await pipes.write(output, chunk)
             else:
                 with destination.box.telling():
                     await destination.box.sandbox.write(
@@ -281,15 +276,3 @@ async def pack(sources: Sequence[Location], target: Location, *, overwrite: bool
     for path in archive.skipped:
         tell(Failed("permission_denied", box.spell(path), "this is not in the zip, for it cannot be read"))
     return EXIT_CODES["permission_denied"] if archive.skipped else 0
-
-
-def pipe(path: str) -> BinaryIO | None:
-    """Return stdin, or what a path of this machine leads to if that can be read but once; else None. Raises Failed."""
-    if path == STDIO:
-        return sys.stdin.buffer
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  names that are not UTF-8 too
-        # a pipe that some program or shell gave us
-        return open(path, "rb") if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else None  # noqa: PTH123
-    except (OSError, ValueError):
-        return None  # whoever opens it says what is wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "devbox_mcp"]
+
+
+def _interruptible() -> None:
+    """Take Ctrl-C even where the tests themselves were started in the background, deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Command:
@@ -49,7 +55,7 @@ class Command:
         """Start what is still running when the test goes on; it ends with the test."""
         started = subprocess.Popen(
             [*PROGRAM, *arguments], env=self.env, cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            stdin=stdin,
+            stdin=stdin, preexec_fn=_interruptible,  # noqa: PLW1509  it only resets a signal
         )  # fmt: skip
         self._started.append(started)
         return started

@@ -120,7 +120,7 @@ def test_json_tells_every_step(command: Command, home: Path) -> None:
         (3, ("missing", "b"), "missing: there is nothing here"),
         (3, ("a:missing", "b"), "there is nothing here"),
         (4, ("a:README.md", "b"), "this is no directory; cp copies a file"),
-        (4, ("a", "a/README.md"), "README.md"),
+        (4, ("a:src", "a/README.md"), "README.md"),
         (2, ("a", "a"), "is the same"),
         (2, ("a", "a:src"), "lies in a"),
         (2, ("a:src", "a"), "lies in a"),

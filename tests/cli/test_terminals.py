@@ -46,7 +46,7 @@ def test_names_cannot_command_the_terminal(command: Command, home: Path) -> None
 
 @pytest.mark.parametrize("columns", [40, 120])
 def test_help_can_be_read(command: Command, columns: int) -> None:
-    for arguments in (["--help"], ["edit", "--help"], ["get", "-h"]):
+    for arguments in (["--help"], ["edit", "--help"], ["grep", "-h"]):
         shown = bare(command.on_terminal(columns, arguments))
         assert "Usage: devbox-mcp" in shown
         assert all(len(line) <= columns for line in shown.splitlines())
