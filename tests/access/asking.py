@@ -48,11 +48,14 @@ def ask(
     *,
     method: str = "GET",
     body: bytes | None = None,
+    host: str | None = None,
 ) -> Reply:
-    """Ask the server at an address for a path; the path goes out byte for byte."""
+    """Ask the server at an address for a path; the path goes out byte for byte. ``host`` is for another Host."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     try:
-        connection.putrequest(method, path)
+        connection.putrequest(method, path, skip_host=host is not None)
+        if host is not None:
+            connection.putheader("Host", host)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         if body is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -54,6 +56,16 @@ def test_who_is_nobody_gets_nowhere(ground: Ground, url: str, name: str, path: s
 def test_a_credential_in_another_form_is_none(ground: Ground, url: str, authorization: str) -> None:
     given = authorization.replace("{}", ground.credentials["reader"])
     assert ask(url, STAT, {"Authorization": given}).status == 401
+
+
+def test_two_credentials_are_none(ground: Ground, url: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection.putrequest("GET", STAT)
+    for name in ("reader", "token"):
+        connection.putheader("Authorization", f"Bearer {ground.credentials[name]}")
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
 
 
 def test_a_part_of_a_key_or_its_hash_is_no_key(ground: Ground, url: str) -> None:

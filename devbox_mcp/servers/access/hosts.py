@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -53,13 +53,13 @@ class AllowedHosts:
             hosts += [name, f"{name}:*"]
         return cls((*hosts, *settings.allow_hosts), (*origins, *settings.allow_origins))
 
-    def serves(self, host: str | None) -> bool:
-        """Whether a request for this Host is meant for this server."""
-        return host is not None and _is_one_of(host.lower(), self.hosts)
+    def serve(self, hosts: Sequence[str]) -> bool:
+        """Whether a request with these Host headers, which have to be one, is meant for this server."""
+        return len(hosts) == 1 and _is_one_of(hosts[0].lower(), self.hosts)
 
-    def trusts(self, origin: str | None) -> bool:
+    def trust(self, origins: Sequence[str]) -> bool:
         """Whether a page of this Origin may ask; what is no browser sends none."""
-        return origin is None or _is_one_of(origin.lower(), self.origins)
+        return not origins or (len(origins) == 1 and _is_one_of(origins[0].lower(), self.origins))
 
 
 def _is_one_of(value: str, allowed: Iterable[str]) -> bool:
@@ -78,7 +78,7 @@ class Hosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"] not in PROBES:
             headers = Headers(scope=scope)
-            if not self._allowed.serves(headers.get("host")):
+            if not self._allowed.serve(headers.getlist("host")):
                 error = InvalidArgument(
                     "connect",
                     scope["path"],
@@ -87,7 +87,7 @@ class Hosts:
                 )
                 await refuse(error, scope, receive, send, status=_MISDIRECTED)
                 return
-            if not self._allowed.trusts(headers.get("origin")):
+            if not self._allowed.trust(headers.getlist("origin")):
                 error = InvalidArgument(
                     "connect",
                     scope["path"],

@@ -117,15 +117,16 @@ class _Credential:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        headers = Headers(scope=scope)
-        scheme, _, rest = headers.get("authorization", "").partition(" ")
+        given = Headers(scope=scope).getlist("authorization")
+        # of two, somebody else may have looked at the other
+        scheme, _, rest = (given[0] if len(given) == 1 else "").partition(" ")
         self.text: str | None = rest.strip() if scheme.lower() == "bearer" and rest.strip() else None
         self._protocols: list[str] = list(scope.get("subprotocols", ()))
         if self.text is None:
             # a page of a browser cannot set a WebSocket's headers
-            given = [name for name in self._protocols if name.startswith(_BEARER_PROTOCOL)]
-            if len(given) == 1:
-                self.text = given[0].removeprefix(_BEARER_PROTOCOL) or None
+            bearers = [name for name in self._protocols if name.startswith(_BEARER_PROTOCOL)]
+            if len(bearers) == 1:
+                self.text = bearers[0].removeprefix(_BEARER_PROTOCOL) or None
 
     def removed(self, query: bytes) -> Scope:
         """Return the request without it; the state is the same one, for whoever stands before this."""

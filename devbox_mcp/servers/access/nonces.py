@@ -6,16 +6,15 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
-
-from limits.aio.storage import Storage
-from limits.errors import ConfigurationError
-from limits.storage import storage_from_string
+from typing import TYPE_CHECKING, Any, Protocol
 
 from devbox_mcp.errors import Unavailable
 from devbox_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from limits.aio.storage import Storage
 
 _KEY = "devbox-mcp/spent/"
 _SECONDS = 3.0
@@ -29,6 +28,9 @@ class Nonces(Protocol):
 
     async def restore(self, nonce: str) -> None:
         """Let a nonce count again, for what it was used for did not happen. Raises Unavailable."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class OwnNonces:
@@ -51,12 +53,16 @@ class OwnNonces:
     async def restore(self, nonce: str) -> None:
         self._spent.pop(nonce, None)
 
+    def close(self) -> None:
+        self._spent.clear()
+
 
 class SharedNonces:
     """In a store that all replicas ask."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, close: Callable[[], object] = lambda: None) -> None:
         self._storage = storage
+        self._close = close
 
     async def spend(self, nonce: str, seconds: float) -> bool:
         with _reaching():
@@ -67,6 +73,9 @@ class SharedNonces:
         with _reaching():
             async with asyncio.timeout(_SECONDS):
                 await self._storage.clear(_KEY + nonce)
+
+    def close(self) -> None:
+        self._close()
 
 
 @contextmanager
@@ -83,10 +92,18 @@ def open_nonces(settings: Settings) -> Nonces:
     """Return the store that is configured. Raises ValueError."""
     if settings.redis is None:
         return OwnNonces()
-    url = settings.redis.get_secret_value()
     try:
-        storage = storage_from_string(f"async+{url}")
-    except (ConfigurationError, ValueError):
-        raise ValueError("redis is no URL of a store; write redis://HOST:PORT") from None
-    assert isinstance(storage, Storage)
-    return SharedNonces(storage)
+        import coredis  # noqa: PLC0415  needed only where a store is configured
+        from limits.aio.storage import RedisStorage  # noqa: PLC0415
+    except ImportError:
+        raise ValueError("a store of used URLs needs more: pip install 'devbox-mcp[redis]'") from None
+    url = settings.redis.get_secret_value()
+    if not url.startswith(("redis://", "rediss://")):
+        raise ValueError("the redis URL is none; write redis://HOST:6379/0, or rediss:// for TLS")
+    try:
+        pool = coredis.Redis.from_url(url, connect_timeout=_SECONDS, stream_timeout=_SECONDS).connection_pool
+        options: dict[str, Any] = {"connection_pool": pool}
+        return SharedNonces(RedisStorage(f"async+{url}", **options), pool.disconnect)
+    except ValueError as error:
+        # without its text, which may hold the password
+        raise ValueError(f"the redis URL cannot be used ({type(error).__name__})") from None

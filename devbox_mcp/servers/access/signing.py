@@ -205,6 +205,10 @@ class UrlSigner:
         if admission.nonce is not None:
             await self._nonces.restore(admission.nonce)
 
+    def close(self) -> None:
+        """Close the connections to the store of used URLs."""
+        self._nonces.close()
+
     def _lent(self, claim: _Claim, standing: Standing | None, devbox: str) -> Caller | None:
         """Return the signer with the one right that the URL needs, None if the signer does not have it now."""
         if standing is not None:

@@ -79,7 +79,9 @@ class Door:
         self._subscriptions.end_streams()
 
     async def aclose(self) -> None:
-        """Release the subscriptions and the kept zips."""
+        """Release the subscriptions, the kept zips and the signer."""
+        if self.signer is not None:
+            self.signer.close()
         await self._subscriptions.aclose()
         await self._zips.aclose()
 
