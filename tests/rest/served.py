@@ -110,7 +110,7 @@ def serving(log: Path, *arguments: str) -> Iterator[int]:
             process.wait(PATIENCE)
     assert process.returncode == 0
     faults = [line for line in log.read_text().splitlines() if '"event": "fault"' in line or "Traceback" in line]
-    assert faults == []
+    assert faults == [], faults[0][:3000]
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:

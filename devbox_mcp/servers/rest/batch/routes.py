@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import (
@@ -156,7 +155,7 @@ def _content(file: NewFile) -> bytes:
         return file.content.encode("utf-8")
     try:
         return base64.b64decode(file.content, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error too
         raise InvalidArgument(OP, file.path[:200], "the content is not base64") from None
 
 

@@ -22,7 +22,7 @@ line of UTF-8. An `ETag` is the content's sha256 in quotes. Every answer carries
 _PATHS = {
     "devbox": ("A configured name.", "main"),
     "path": ("Relative to the root; the empty path is the root itself.", "src/app.py"),
-    "upload": ("What the upload's address says.", "…"),
+    "upload": ("What the address of the upload says.", "eyJ"),
 }
 _TOKEN = {
     "bearer": {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 
 from starlette.types import Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from devbox_mcp.callers import Caller
-from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited
+from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited, TooLarge
 from devbox_mcp.servers.problems import problem
 from devbox_mcp.servers.rest.service import Service
 from devbox_mcp.servers.rest.tunnel import frames
@@ -42,7 +43,7 @@ class _Tunnel:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._under_way: dict[int, tuple[Exchange, asyncio.Task[None]]] = {}
 
     async def serve(self) -> None:
         """Read until the client goes, or says what makes no sense."""
@@ -70,12 +71,11 @@ class _Tunnel:
         except frames.Malformed as error:
             if error.number is None or error.number in self._under_way:
                 raise
-            await self._refuse(error.number, InvalidArgument("request", "", error.reason))
+            await self._refuse(error.number, _refusal(error))
             return
         if isinstance(asked, frames.Cancel):
-            task = self._under_way.get(asked.number)
-            if task is not None:
-                task.cancel()
+            if asked.number in self._under_way:
+                self._under_way[asked.number][0].cancel()
         elif asked.number in self._under_way:
             raise frames.Malformed(f"the id {asked.number} is under way already")
         elif len(self._under_way) >= _MOST_IN_FLIGHT:
@@ -84,10 +84,9 @@ class _Tunnel:
                 RateLimited("request", asked.path, f"{_MOST_IN_FLIGHT} requests are under way", hint="await some"),
             )
         else:
-            # made before it runs, so that one that is cancelled at once is answered all the same
-            exchange = Exchange(asked, self._scope(asked), self._socket.send_bytes)
-            task = asyncio.ensure_future(exchange.run(self._service.inside))
-            self._under_way[asked.number] = task
+            exchange = Exchange(asked, self._scope(asked), self._send)
+            task = exchange.start(self._service.inside)
+            self._under_way[asked.number] = exchange, task
             task.add_done_callback(lambda done: self._forget(asked.number, done))
 
     def _forget(self, number: int, done: asyncio.Task[None]) -> None:
@@ -97,13 +96,19 @@ class _Tunnel:
 
     async def _refuse(self, number: int, error: DevboxError) -> None:
         answer = problem(error, None)
-        await self._socket.send_bytes(frames.answer(number, answer.status_code, answer.raw_headers, bytes(answer.body)))
+        await self._send(frames.answer(number, answer.status_code, answer.raw_headers, bytes(answer.body)))
+
+    async def _send(self, message: bytes) -> None:
+        """Send a message; to a client that has gone, nothing."""
+        if self._socket.client_state is WebSocketState.CONNECTED:
+            with suppress(WebSocketDisconnect):
+                await self._socket.send_bytes(message)
 
     def _scope(self, asked: frames.Asked) -> Scope:
         above = self._socket.scope
         prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
         raw = f"{prefix}/{asked.path}" if asked.path else prefix
-        request_id = secrets.token_hex(8)
+        request_id = secrets.token_hex(16)
         caller: Caller = above["state"]["caller"]
         return {
             "type": "http",
@@ -115,14 +120,24 @@ class _Tunnel:
             "raw_path": raw.encode("latin-1"),
             "root_path": "",
             "query_string": asked.query,
-            "headers": [*asked.headers, *((name, value) for name, value in above["headers"] if name == b"host")],
+            "headers": [*self._headers(asked), (b"x-request-id", request_id.encode("ascii"))],
             "client": above.get("client"),
             "server": above.get("server"),
             "state": {**above["state"], "request_id": request_id, "caller": caller.asking(request_id)},
         }
 
+    def _headers(self, asked: frames.Asked) -> list[tuple[bytes, bytes]]:
+        """Return a request's headers, with what is the connection's: how this server is called."""
+        return [*asked.headers, *((name, value) for name, value in self._socket.scope["headers"] if name == b"host")]
+
     async def _end_all(self) -> None:
-        tasks = list(self._under_way.values())
+        tasks = [task for _, task in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refusal(error: frames.Malformed) -> DevboxError:
+    if isinstance(error, frames.TooLong):
+        return TooLarge("request", "", error.reason, hint="send it over HTTP", limit=frames.MOST_BODY)
+    return InvalidArgument("request", "", error.reason)

@@ -31,21 +31,36 @@ class Exchange:
         self._size = 0
         self._streams = False
         self._done = False
+        self._task: asyncio.Task[None] | None = None
+        self._begun = False
+        self._cancelled = False
+        self._over = asyncio.Event()
 
-    async def run(self, app: ASGIApp) -> None:
-        """Call the application. Whatever happens, the request has one last message."""
+    def start(self, app: ASGIApp) -> asyncio.Task[None]:
+        """Begin. Whatever happens, the request has one last message."""
+        self._task = asyncio.ensure_future(self._run(app))
+        return self._task
+
+    def cancel(self) -> None:
+        """Have the request given up. One that has not begun to run never would, and would not say so."""
+        if self._begun and self._task is not None:
+            self._task.cancel()
+        self._cancelled = True
+
+    async def _run(self, app: ASGIApp) -> None:
+        self._begun = True
+        if self._cancelled:
+            await self._give_up()
+            return
         try:
             await app(self._scope, self._receive, self._take)
-        except TooLarge as error:
-            await self._fail(error)
         except asyncio.CancelledError:
-            await self.give_up()
+            await self._give_up()
             raise
         if not self._done:
             await self._fail(Cancelled("request", self._asked.path, "the answer ended before its end"))
 
-    async def give_up(self) -> None:
-        """Send the last message of a request that was cancelled."""
+    async def _give_up(self) -> None:
         if self._streams:
             await self._finish(answer(self._asked.number, self._status, []))
         else:
@@ -55,9 +70,8 @@ class Exchange:
         if not self._given:
             self._given = True
             return {"type": "http.request", "body": self._asked.body, "more_body": False}
-        # there is no client that could go away but by a message, which cancels
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
+        await self._over.wait()
+        return {"type": "http.disconnect"}
 
     async def _take(self, message: Message) -> None:
         if self._done:
@@ -69,7 +83,7 @@ class Exchange:
             self._streams = told.get(b"content-type", b"").startswith(_EVENTS)
             length = told.get(b"content-length", b"")
             if length.isdigit() and int(length) > MOST_BODY and self._asked.method != "HEAD":
-                raise self._too_large()
+                await self._fail(self._too_large())
             return
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
@@ -79,8 +93,8 @@ class Exchange:
         self._body.append(body)
         self._size += len(body)
         if self._size > MOST_BODY:
-            raise self._too_large()
-        if not more:
+            await self._fail(self._too_large())
+        elif not more:
             whole = b"" if self._asked.method == "HEAD" else b"".join(self._body)
             await self._finish(answer(self._asked.number, self._status, self._headers, whole))
 
@@ -108,4 +122,6 @@ class Exchange:
     async def _finish(self, message: bytes) -> None:
         if not self._done:
             self._done = True
+            # to what still runs, this is a client that went away
+            self._over.set()
             await self._send(message)

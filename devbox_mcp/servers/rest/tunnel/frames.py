@@ -36,6 +36,10 @@ class Malformed(Exception):
         self.number = number
 
 
+class TooLong(Malformed):
+    """A body over the limit."""
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -78,7 +82,7 @@ def parse(message: bytes) -> Asked | Cancel:
     if asked.cancel:
         return Cancel(asked.id)
     if len(body) > MOST_BODY:
-        raise Malformed(f"the body is larger than {MOST_BODY} bytes; send it over HTTP", asked.id)
+        raise TooLong(f"the body is larger than the {MOST_BODY} bytes of a message", asked.id)
     if not _PATH.fullmatch(asked.path):
         raise Malformed("the path is not percent-encoded", asked.id)
     headers = [*_headers(asked), (b"content-length", b"%d" % len(body))]
