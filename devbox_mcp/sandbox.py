@@ -448,7 +448,7 @@ class Sandbox:
         self._audit.check(op, path)
         with self._recorded(op, path) as record:
             if scope not in self._caller.scopes:
-                raise Forbidden(op, path, f"this needs the scope {scope!r}, which these credentials do not have")
+                raise Forbidden(op, path, f"this needs the scope {scope.value!r}, which these credentials do not have")
             yield record
 
 

@@ -158,7 +158,7 @@ class UrlSigner:
             scope = _SCOPES[target.method]
             if scope not in caller.scopes:
                 raise Forbidden(
-                    _OP, target.shown, f"this needs the scope {scope!r}, which these credentials do not have"
+                    _OP, target.shown, f"this needs the scope {scope.value!r}, which these credentials do not have"
                 )
             standing = await self._access.standing(caller.name)
             if standing is None and _SUBJECT not in caller.name:
