@@ -21,7 +21,7 @@ from devbox_mcp.sandboxes import open_devbox
 
 PathText = str | os.PathLike[str]
 
-_ANY_SIZE = 1 << 60
+_ANY_SIZE = 1 << 48  # 15 digits, the most that a gateway reads
 #: What nobody should write into a URL, and some do.
 _PASSWORD = re.compile(r"//[^/@\s]*@")
 #: A program knows what it asks for; what it holds in memory at once stays bounded all the same.

@@ -1,7 +1,8 @@
-"""A directory, and two ways to it: in process, and by the guest in a process of its own."""
+"""A directory, and three ways to it: in process, by the guest in a process of its own, and through a gateway."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,19 +10,46 @@ from pathlib import Path
 import pytest
 
 from devbox_mcp import Devbox
+from tests.mcp.door import http_server
+
+NAME = "box"
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The URL of a devbox behind a gateway on a real socket, and its directory."""
+    ground = tmp_path_factory.mktemp("gateway")
+    (ground / NAME).mkdir()
+    with http_server(ground / "server.log", f"{NAME}={ground / NAME}", "--max-file-size", "4G") as url:
+        yield f"{url.removesuffix('/mcp')}/v1/devboxes/{NAME}", ground / NAME
+
+
+@pytest.fixture(params=["directory", "exec", "gateway"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "box"
-    root.mkdir()
+def root(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The directory, empty."""
+    if kind != "gateway":
+        (tmp_path / NAME).mkdir()
+        return tmp_path / NAME
+    root: Path = request.getfixturevalue("gateway")[1]
+    for entry in root.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
     return root
 
 
-@pytest.fixture(params=["directory", "exec"])
-def devbox(request: pytest.FixtureRequest, root: Path) -> str:
+@pytest.fixture
+def devbox(kind: str, root: Path, request: pytest.FixtureRequest) -> str:
     """What is written for the directory."""
-    return str(root) if request.param == "directory" else f"exec:env?root={root}"
+    if kind == "gateway":
+        return str(request.getfixturevalue("gateway")[0])
+    return str(root) if kind == "directory" else f"exec:env?root={root}"
 
 
 @pytest.fixture

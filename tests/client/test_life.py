@@ -25,8 +25,10 @@ from .conftest import guests
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test ends without a thread or a process of its own."""
+    if "kind" in request.fixturenames:
+        request.getfixturevalue("devbox")  # the gateway's process is everybody's
     processes, threads = guests(), set(threading.enumerate())
     yield
     gc.collect()

@@ -77,8 +77,8 @@ def test_what_cannot_be_watched_is_told_at_once(box: Devbox) -> None:
         box.fs.watch("missing")
 
 
-def test_lost_changes_are_an_event(box: Devbox, devbox: str, root: Path) -> None:
-    with box.fs.watch() as changes, Devbox(devbox) as other, other.fs.watch() as elsewhere:
+def test_lost_changes_are_an_event(box: Devbox, root: Path) -> None:
+    with box.fs.watch() as changes, Devbox(root) as other, other.fs.watch() as elsewhere:
         changes._feed._cursor = elsewhere._feed._cursor  # of another journal, as after a restart
         assert next(changes) == Event("resync", ".", directory=True)
         (root / "a").mkdir()
