@@ -6,24 +6,21 @@ it happened, by its sha256. Everything else raises Unavailable, and says what is
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import httpx2
-
-from devbox_mcp.backends import answers
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.backends.http.address import Address, segments
+from devbox_mcp.backends.http.archiving import open_archive
 from devbox_mcp.backends.http.asking import Answer, Asking, parsed
-from devbox_mcp.backends.http.failures import Lost, lost, problem
-from devbox_mcp.backends.http.reading import FITS, Reading
+from devbox_mcp.backends.http.batching import write_batch
+from devbox_mcp.backends.http.failures import Lost
+from devbox_mcp.backends.http.reading import Reading
 from devbox_mcp.backends.http.shapes import Shapes, count
 from devbox_mcp.backends.http.uploads import Uploads
-from devbox_mcp.backends.http.writing import Writing, digest, version
-from devbox_mcp.backends.reported import MEDIA_TYPE, Pieces
+from devbox_mcp.backends.http.writing import Writing, version
 from devbox_mcp.backends.told import encoded
 from devbox_mcp.errors import DevboxError, Integrity, InvalidArgument
 from devbox_mcp.models import (
@@ -54,10 +51,6 @@ _WAIT = 50.0
 _LONGEST_SEARCH = 600.0
 #: Most entries that one request asks for, as the gateway has it.
 _PAGE = 1000
-#: Paths that stand in an address; more go into a body.
-_FEW = 20
-#: What a zip's headers of one member take at most, twice its name of 4 KiB among them.
-_MOST_HEADERS = 10 * 1024
 
 
 class HttpBackend(Backend):
@@ -281,64 +274,12 @@ class HttpBackend(Backend):
         max_files: int,
         on_progress: Progress | None = None,
     ) -> Archive:
-        first = paths[0].text
-        parameters: dict[str, object] = {"report": True, "max_bytes": max_bytes, "max_files": max_files}
         shown = [self._shown(path) for path in paths]
-        body = None
-        if len(paths) > _FEW:
-            body = json.dumps({"paths": shown}).encode("ascii")
-        response = await self._asking.opened(
-            "archive", first, "archive", parameters if body is not None else {**parameters, "path": shown},
-            {} if body is None else _JSON, accept=lambda status: status == 200,
-            method="GET" if body is None else "POST", body=body,
-        )  # fmt: skip
-        if response.headers.get("content-type") != MEDIA_TYPE:
-            await response.aclose()
-            raise Integrity("archive", first, "the server sent no archive")
-        most = max_bytes + max_files * _MOST_HEADERS
-        archive = Archive(_unpacked(response, most, first, lambda report: self._report(archive, report), on_progress))
-        return archive
-
-    def _report(self, archive: Archive, found: Any) -> None:
-        """Take what a server tells at the end of an archive."""
-        archive.files, archive.bytes = count(found["files"]), count(found["bytes"])
-        archive.skipped = [self._shapes.path(path) for path in found["skipped"]]
+        return await open_archive(self._asking, self._shapes, paths[0].text, shown, max_bytes, max_files, on_progress)
 
     async def write_batch(self, items: Sequence[BatchItem], *, atomic: bool = False) -> Sequence[BatchOutcome]:
-        if not items:
-            self._asking.check_open("write", ".")
-            return []
-        files = [
-            {
-                "path": self._shown(item.path), "content": base64.b64encode(item.data).decode("ascii"),
-                "encoding": "base64", "executable": item.executable, "if_match": item.if_match,
-            }
-            for item in items
-        ]  # fmt: skip
-        body = json.dumps({"files": files, "atomic": atomic}).encode("ascii")
-        path = items[0].path.text
-        answer = await self._asking.ask(
-            "write", path, "POST", "files", headers={**_JSON, **digest(body)}, body=body, small=len(body) <= FITS,
-            accept=lambda status: status in (200, 409),
-        )  # fmt: skip
-        return parsed(lambda found: self._outcomes(items, found, answer.status), answer.body, "write", path)
-
-    def _outcomes(self, items: Sequence[BatchItem], found: Any, status: int) -> list[BatchOutcome]:
-        """Return what became of each file; a problem of a batch that failed as one has it in its data."""
-        if status == 409:
-            if "files" not in found.get("data", {}):
-                raise problem(found, "write", items[0].path.text)
-            found = found["data"]
-        outcomes = []
-        for item, outcome in zip(items, found["files"], strict=True):
-            written, error = None, None
-            if outcome["ok"] is True:
-                written = self._shapes.written(outcome["written"])
-            else:
-                fields = {"data": {}, **outcome["error"]}
-                error = answers.error_of("write", {**fields, "path": item.path.text})
-            outcomes.append(BatchOutcome(item.path, written, error))
-        return outcomes
+        self._asking.check_open("write", ".")
+        return await write_batch(self._asking, self._shapes, items, [self._shown(item.path) for item in items], atomic)
 
     async def upload_begin(
         self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
@@ -388,7 +329,7 @@ class HttpBackend(Backend):
         await self._asking.aclose()
 
     async def _get(
-        self, op: str, path: SandboxPath, route: str, parameters: dict[str, object], *, repeat: bool = True,
+        self, op: str, path: SandboxPath, route: str, parameters: Mapping[str, object], *, repeat: bool = True,
         seconds: float | None = None,
     ) -> Answer:  # fmt: skip
         return await self._asking.ask(op, path.text, "GET", route, parameters, repeat=repeat, seconds=seconds)
@@ -403,40 +344,6 @@ class HttpBackend(Backend):
 
     def _shown(self, path: SandboxPath) -> str:
         return path.shown(self._name)
-
-
-async def _unpacked(
-    response: httpx2.Response, most: int, path: str, report: Callable[[Any], None], on_progress: Progress | None
-) -> AsyncIterator[bytes]:
-    """Yield an archive's bytes, and take its report at the end. Raises what went wrong on the server meanwhile."""
-    pieces = Pieces()
-    arrived = 0
-    try:
-        async for data in response.aiter_raw():
-            for piece in pieces.feed(data):
-                arrived += len(piece)
-                if arrived > most:
-                    raise Integrity("archive", path, "the server sent more than was asked for")
-                yield piece
-            if on_progress is not None:
-                on_progress(arrived, None)
-    except (httpx2.TransportError, httpx2.StreamError) as error:
-        raise lost(error).told("archive", path, changes=False) from error
-    except ValueError as error:
-        raise Integrity("archive", path, "the server's archive makes no sense") from error
-    finally:
-        await response.aclose()
-
-    def take(found: Any) -> None:
-        if "error" in found:
-            raise problem({"data": {}, **found["error"]}, "archive", path)
-        report(found)
-
-    try:
-        last = pieces.report
-    except ValueError as error:
-        raise Integrity("archive", path, "the archive broke off") from error
-    parsed(take, last, "archive", path)
 
 
 def _described(found: Any) -> dict[str, Any]:

@@ -70,24 +70,20 @@ class Download:
         if begun:
             self._take(begun)
             yield begun
-        attempt = 0
+        attempt, reached = 0, self._position
         while self._position < self._end:
-            if response is None:
-                response = await self._resume()
+            response = response or await self._resume()
             try:
                 async for chunk in response.aiter_raw():
-                    if chunk:
-                        attempt = 0
-                        self._take(chunk)
-                        yield chunk
+                    self._take(chunk)
+                    yield chunk
+                self._require_all()
             except (httpx2.TransportError, httpx2.StreamError) as error:
                 self._asking.check_open("read", self._path)
-                attempt += 1
+                attempt = 1 if self._position > reached else attempt + 1
+                reached = self._position
                 if attempt == _ATTEMPTS:
                     raise lost(error).told("read", self._path, changes=False) from error
-            else:
-                if self._position < self._end:
-                    raise Integrity("read", self._path, "the server sent less than it said")
             finally:
                 await response.aclose()
                 response = None
@@ -100,6 +96,10 @@ class Download:
             raise Integrity("read", self._path, "the server sent more than was asked for")
         if self._digest is not None:
             self._digest.update(chunk)
+
+    def _require_all(self) -> None:
+        if self._position < self._end:
+            raise Integrity("read", self._path, "the server sent less than it said")
 
     async def _resume(self) -> httpx2.Response:
         """Ask for the rest, of the same version. Raises Conflict where that is no more."""

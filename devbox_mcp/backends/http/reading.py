@@ -7,6 +7,7 @@ import hashlib
 from devbox_mcp.backends.http.address import segments
 from devbox_mcp.backends.http.asking import Answer, Asking, parsed
 from devbox_mcp.backends.http.downloads import Download, Part, condition, part_of
+from devbox_mcp.backends.http.failures import Lost
 from devbox_mcp.backends.http.shapes import Shapes
 from devbox_mcp.backends.pieces import once
 from devbox_mcp.errors import Conflict, DevboxError, Integrity
@@ -39,10 +40,15 @@ class Reading:
     async def _small_first(self, path: SandboxPath, offset: int, length: int | None) -> Content | None:
         """Ask for what fits; and for the rest if there is more. None where the file changed in between."""
         most = FITS if length is None else max(length, 1)
-        answer = await self._asking.ask(
-            "read", path.text, "GET", _route(path), headers={"Range": f"bytes={offset}-{offset + most - 1}"},
-            accept=lambda status: status in (200, 206, 416),
-        )  # fmt: skip
+        try:
+            answer = await self._asking.try_ask(
+                "read", path.text, "GET", _route(path), headers={"Range": f"bytes={offset}-{offset + most - 1}"},
+                accept=lambda status: status in (200, 206, 416), repeat=length == 0,
+            )  # fmt: skip
+        except Lost as error:
+            if length == 0:
+                raise error.told("read", path.text, changes=False) from error
+            return await self._stream(path, offset, length)  # which goes on where it breaks
         if answer.status == 416:
             return await self._behind_the_end(path, offset)
         part = self._part(answer, path, offset)
@@ -76,9 +82,10 @@ class Reading:
         download = Download(self._asking, self._shapes, _route(path), path.text, part, end)
         return Content(part.info, part.first, download.chunks(begun, response))
 
-    async def _stream(self, path: SandboxPath, offset: int, length: int) -> Content | None:
+    async def _stream(self, path: SandboxPath, offset: int, length: int | None) -> Content | None:
+        last = "" if length is None else offset + length - 1
         response = await self._asking.opened(
-            "read", path.text, _route(path), {}, {"Range": f"bytes={offset}-{offset + length - 1}"},
+            "read", path.text, _route(path), {}, {"Range": f"bytes={offset}-{last}"},
             accept=lambda status: status in (200, 206, 416),
         )  # fmt: skip
         if response.status_code == 416:
@@ -86,7 +93,7 @@ class Reading:
             return await self._behind_the_end(path, offset)
         try:
             part = part_of(response.status_code, response.headers, path.text, self._shapes)
-            end = min(offset + length, part.info.size)
+            end = part.info.size if length is None else min(offset + length, part.info.size)
             if (part.first, part.length) != (offset, end - offset):
                 raise Integrity("read", path.text, "the server sends another range than was asked for")
         except DevboxError:

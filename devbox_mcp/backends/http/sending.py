@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import httpx2
@@ -77,9 +78,9 @@ class Sending:
 
     async def _passed(self, sending: asyncio.Future[httpx2.Response]) -> bool:
         """Wait until the piece has left. Whether it has; otherwise there is an answer already."""
-        leaving = asyncio.ensure_future(self._left.wait())
+        leaving: asyncio.Future[Any] = asyncio.ensure_future(self._left.wait())
         try:
-            await asyncio.wait({leaving, sending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([leaving, sending], return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
         return not sending.done()
@@ -90,9 +91,9 @@ class Sending:
         with suppress(asyncio.QueueFull):
             self._pieces.put_nowait(piece)
             return True
-        putting = asyncio.ensure_future(self._pieces.put(piece))
+        putting: asyncio.Future[Any] = asyncio.ensure_future(self._pieces.put(piece))
         try:
-            await asyncio.wait({putting, sending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([putting, sending], return_when=asyncio.FIRST_COMPLETED)
         finally:
             putting.cancel()
         return not sending.done()

@@ -44,20 +44,21 @@ class Uploads:
         if not isinstance(data, bytes):
             if whole:
                 return await self._stream(path, token, offset, data)
-            return await add_in_pieces(offset, data, lambda offset, piece: self._piece(path, token, offset, piece))
+            return await add_in_pieces(offset, data, lambda offset, piece: self._pieces(path, token, offset, piece))
         if whole and len(data) > FITS:
             parameters = {"offset": offset, "whole": True}
             return _size(await self._ask(path, token, "PATCH", parameters, {**_BYTES, **digest(data)}, data), path)
-        view, start = memoryview(data), 0
-        while True:
-            offset = await self._piece(path, token, offset, bytes(view[start : start + FITS]))
-            start += FITS
-            if start >= len(data):
-                return offset
+        return await self._pieces(path, token, offset, data)
+
+    async def _pieces(self, path: SandboxPath, token: str, offset: int, data: bytes) -> int:
+        """Add bytes in pieces that the server has whole before it adds them."""
+        for start in range(0, len(data) or 1, FITS):
+            offset = await self._piece(path, token, offset, data[start : start + FITS])
+        return offset
 
     async def _piece(self, path: SandboxPath, token: str, offset: int, piece: bytes) -> int:
         """Add a piece of at most FITS bytes, which arrives whole or not at all."""
-        parameters = {"offset": offset, "whole": True}
+        parameters: dict[str, Any] = {"offset": offset, "whole": True}
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 answer = await self._try(path, token, "PATCH", parameters, {**_BYTES, **digest(piece)}, piece)
@@ -69,11 +70,14 @@ class Uploads:
                     raise
             else:
                 return _size(answer, path)
+            # it may have arrived all the same, or its beginning, where the server ended
             size = await self.size(path, token)
-            if size == offset + len(piece) and piece:
-                return size
-            if size != offset:
+            if not offset <= size <= offset + len(piece):
                 raise Conflict(OP, path.text, f"{size} bytes have arrived, not {offset}", size=size)
+            piece, offset = piece[size - offset :], size
+            parameters["offset"] = offset
+            if not piece:
+                return size
         raise AssertionError
 
     async def _stream(self, path: SandboxPath, token: str, offset: int, source: AsyncIterator[bytes]) -> int:

@@ -49,9 +49,10 @@ class WebSocketTransport(httpx2.AsyncBaseTransport):
         return self._wire is not None and not self._wire.broken
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        wire = await self._open() if isinstance(request.stream, httpx2.ByteStream) else None
-        if wire is not None:
-            body = b"".join([piece async for piece in request.stream])
+        whole = request.stream if isinstance(request.stream, httpx2.ByteStream) else None
+        wire = None if whole is None else await self._open()
+        if whole is not None and wire is not None:
+            body = b"".join([piece async for piece in whole])
             number = wire.number()
             message = messages.request(number, self._prefix, request, body)
             if message is not None:

@@ -24,6 +24,7 @@ from devbox_mcp.backends.composed import Composed
 from devbox_mcp.backends.composed.small import as_one
 from devbox_mcp.backends.http.asking import Asking
 from devbox_mcp.backends.http.sealos.calls import Calls, pieces
+from devbox_mcp.backends.http.sealos.walk import Walk
 from devbox_mcp.backends.pieces import once
 from devbox_mcp.errors import (
     DevboxError,
@@ -61,6 +62,7 @@ _LACKS = {
     "uploads in parts": "the server takes a file in one request only",
     "links": "the server does not tell them, and follows them wherever they lead",
 }
+_ANY_DEPTH, _ANY_NUMBER = 10_000, 1 << 40
 
 
 class SealosBackend(Composed):
@@ -123,38 +125,10 @@ class SealosBackend(Composed):
         with as_one("list"):
             wanted = None if glob is None else Glob(glob)
         await self._require_directory(path, "list")
-        found: list[FileInfo] = []
-        unreadable: list[SandboxPath] = []
-        more = await self._walk(path, path, depth, wanted, _key(path, after), limit, found, unreadable)
-        if not details:
-            found = [FileInfo(info.path, info.type) for info in found]
-        return Page(found, found[-1].path if more and found else None, unreadable)
-
-    async def _walk(
-        self, top: SandboxPath, here: SandboxPath, depth: int, glob: Glob | None, after: tuple[bytes, ...] | None,
-        limit: int, found: list[FileInfo], unreadable: list[SandboxPath],
-    ) -> bool:  # fmt: skip
-        """Gather a directory's entries, parents first. Whether there are more than ``limit``."""
-        try:
-            entries = await self._calls.entries(here, "list")
-        except DevboxError as error:
-            if here == top or error.retryable:
-                raise
-            unreadable.append(here)
-            return False
-        for info in entries:
-            if info.path.name.startswith(OWN_PREFIX):
-                continue
-            key = _key(top, info.path)
-            passed = after is not None and key <= after
-            if not passed and (glob is None or glob.matches(info.path.below(top).split("/"))):
-                if len(found) == limit:
-                    return True
-                found.append(info)
-            deeper = depth > 1 and info.type == "directory" and (not passed or after[: len(key)] == key)
-            if deeper and await self._walk(top, info.path, depth - 1, glob, after, limit, found, unreadable):
-                return True
-        return False
+        walk = Walk(self._calls, path, depth=depth, glob=wanted, limit=limit, after=after)
+        await walk.run()
+        found = walk.found if details else [FileInfo(info.path, info.type) for info in walk.found]
+        return Page(found, found[-1].path if walk.more and found else None, walk.unreadable)
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         info = await self._find(path, "read")
@@ -361,9 +335,9 @@ class SealosBackend(Composed):
 
     async def _count(self, path: SandboxPath) -> int:
         """Return how many entries are beneath a directory."""
-        found: list[FileInfo] = []
-        await self._walk(path, path, 10_000, None, None, 1 << 40, found, [])
-        return len(found)
+        walk = Walk(self._calls, path, depth=_ANY_DEPTH, limit=_ANY_NUMBER)
+        await walk.run()
+        return len(walk.found)
 
     async def _chmod(self, path: SandboxPath, mode: int, *, recursive: bool, op: str) -> None:
         fields = {"path": self._calls.absolute(path, op), "mode": f"{mode:04o}", "recursive": recursive}
@@ -389,12 +363,6 @@ def _unsupported(op: str, path: SandboxPath, what: str) -> Unsupported:
 
 def _parent(path: SandboxPath) -> SandboxPath:
     return SandboxPath(path.text.rpartition("/")[0] or ".")
-
-
-def _key(top: SandboxPath, path: SandboxPath | None) -> tuple[bytes, ...] | None:
-    if path is None:
-        return None
-    return tuple(part.encode("utf-8", "surrogateescape") for part in path.below(top).split("/"))
 
 
 def _permissions(old: FileInfo | None, executable: bool | None) -> int | None:

@@ -88,19 +88,14 @@ class Calls:
 
     async def put(self, path: SandboxPath, data: AsyncIterator[bytes]) -> None:
         """Write a file, which the server does not do atomically. Raises TooLarge, and what the stream raises."""
-        broken: list[BaseException] = []
 
         async def body() -> AsyncIterator[bytes]:
             size = 0
-            try:
-                async for piece in data:
-                    size += len(piece)
-                    if size > MOST:
-                        raise TooLarge("write", path.text, f"this server takes {MOST} bytes a file", limit=MOST)
-                    yield piece
-            except BaseException as error:
-                broken.append(error)
-                raise
+            async for piece in data:
+                size += len(piece)
+                if size > MOST:
+                    raise TooLarge("write", path.text, f"this server takes {MOST} bytes a file", limit=MOST)
+                yield piece
 
         self.asking.check_open("write", path.text)
         request = self.asking.request("POST", "files/write", {"path": self.absolute(path, "write")}, _BYTES, body())
@@ -109,8 +104,6 @@ class Calls:
             answer = await self.asking.read(response)
         except Lost as error:
             self.asking.check_open("write", path.text)
-            if broken:
-                raise broken[0] from None
             raise error.told("write", path.text, changes=False) from error
         if response.status_code != 200:
             raise failure(response.status_code, response.headers.get("content-type", ""), answer, "write", path.text)
