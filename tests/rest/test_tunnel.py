@@ -170,9 +170,12 @@ def test_a_message_that_makes_no_sense_ends_the_connection(tunnel: Tunnel, messa
 
 
 def test_a_message_far_over_the_limit_ends_the_connection(tunnel: Tunnel) -> None:
-    with pytest.raises(ConnectionClosed):
+    def ask() -> None:
         tunnel.socket.send(b"x" * (5 << 20))
         tunnel.receive()
+
+    with pytest.raises(ConnectionClosed):
+        ask()
 
 
 def test_an_id_is_not_used_twice_at_the_same_time(tunnel: Tunnel) -> None:

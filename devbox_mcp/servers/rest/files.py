@@ -174,14 +174,10 @@ _WRITTEN = {
     200: Answer("Replaced.", json_of(telling.WrittenJson), _VERSION[:1]),
     201: Answer("A new file.", json_of(telling.WrittenJson), _VERSION[:1]),
 }
+_EXAMPLE = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
 _DIGESTS = (
-    Header(
-        "Content-Digest",
-        "Checked before the file is replaced: 422 for another body.",
-        "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
-    ),
+    Header("Content-Digest", "Checked before the file is replaced: 422 for another body.", _EXAMPLE),
     Header("Repr-Digest", "As Content-Digest."),
-    Header(incoming.TRAILER, "The body's last 32 bytes are the sha256 of those before them: 422 otherwise.", "sha-256"),
 )
 
 WRITE = Operation(

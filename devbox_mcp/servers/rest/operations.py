@@ -65,8 +65,8 @@ class Operation:
     headers: tuple[Header, ...] = ()
     body: Body | None = None
     errors: tuple[str, ...] = ()
-    statuses: Mapping[str, int] = field(default_factory=dict)
-    """where an error has another status than its code's"""
+    statuses: Mapping[int, str] = field(default_factory=dict)
+    """codes of errors by another status than their own"""
 
     def beneath(self, prefix: str) -> Operation:
         """Return the same with its whole path."""

@@ -70,7 +70,7 @@ ADD = Operation(
     ("PATCH",), _PLACE, "add_part", OP, Scope.WRITE, "Add a part", "Behind the bytes that have arrived.",
     _SIZE, (OFFSET, WHOLE),
     (
-        Header("Repr-Digest", "Of this part: 422 for another one.", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
+        Header("Repr-Digest", "Of this part, as sha-256=:BASE64: — 422 for another one."),
         Header(incoming.TRAILER, "The body's last 32 bytes are the sha256 of those before them.", "sha-256"),
     ),
     Body({"application/octet-stream": None}, "The part."), (*_CHANGES, "conflict", "integrity", "too_large"),

@@ -39,6 +39,8 @@ _CHECKSUM = Header("Upload-Checksum", "The part's sha1 or sha256: the algorithm,
 _OFFSET = Header("Upload-Offset", "How many bytes have arrived.")
 _EXPIRES = Header("Upload-Expires", "Until when it is kept, if nobody adds to it.")
 _ETAG = Header("ETag", "The file's sha256, where it is complete.")
+#: Another version of the protocol, and an upload that another request is adding to.
+_STATUSES = {412: "invalid_argument", 423: "busy"}
 _FINISHING = (
     "conflict",
     "exists",
@@ -80,7 +82,7 @@ CREATE = Operation(
     ),
     body=_PART,
     errors=(*_FINISHING, "too_large"),
-    statuses={"busy": 423},
+    statuses=_STATUSES,
 )
 LOOK = Operation(
     ("HEAD",),
@@ -93,7 +95,7 @@ LOOK = Operation(
     {200: Answer("How much.", headers=(_OFFSET, Header("Upload-Length", "The file's bytes."), _ETAG))},
     headers=(_RESUMABLE,),
     errors=_FINISHING,
-    statuses={"busy": 423},
+    statuses=_STATUSES,
 )
 ADD = Operation(
     ("PATCH",),
@@ -108,7 +110,7 @@ ADD = Operation(
     headers=(_RESUMABLE, Header("Upload-Offset", "How many bytes have arrived before this part."), _CHECKSUM),
     body=_PART,
     errors=(*_FINISHING, "too_large"),
-    statuses={"busy": 423},
+    statuses=_STATUSES,
 )
 END = Operation(
     ("DELETE",),
@@ -120,7 +122,8 @@ END = Operation(
     "What has arrived is removed.",
     {204: Answer("Removed.")},
     headers=(_RESUMABLE,),
-    errors=("read_only", "unsupported"),
+    errors=("read_only", "unsupported", "invalid_argument"),
+    statuses={412: "invalid_argument"},
 )
 INSTEAD = Operation(
     ("POST",),
@@ -134,7 +137,7 @@ INSTEAD = Operation(
     headers=(_RESUMABLE, Header("X-HTTP-Method-Override", "HEAD, PATCH or DELETE."), Header("Upload-Offset", "")),
     body=_PART,
     errors=(*_FINISHING, "too_large"),
-    statuses={"busy": 423},
+    statuses=_STATUSES,
 )
 
 

@@ -125,9 +125,9 @@ def _content(body: Body, schemas: _Schemas, mode: Mode) -> dict[str, Any]:
 
 
 def _errors(operation: Operation, *, bare: bool) -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
+    by_status: dict[int, list[str]] = {status: [code] for status, code in operation.statuses.items()}
     for code in dict.fromkeys((*ALWAYS, *operation.errors)):
-        by_status.setdefault(operation.statuses.get(code, STATUS.get(code, 500)), []).append(code)
+        by_status.setdefault(STATUS.get(code, 500), []).append(code)
     if operation.body is not None and "*/*" not in operation.body.types:
         by_status.setdefault(415, []).append("invalid_argument")
     described: dict[str, Any] = {}
