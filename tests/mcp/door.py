@@ -27,7 +27,7 @@ SERVE = [sys.executable, "-m", "devbox_mcp", "serve"]
 #: Every way a client can come in: by which transport, and whether by the handshake or by the modern era's discovery.
 EVERY_DOOR = ("stdio-handshake", "stdio-modern", "http-handshake", "http-modern")
 
-_SERVED = re.compile(r"http://\S+/mcp(?=[,\n])")
+_SERVED = re.compile(r"https?://\S+/mcp(?=[,\n])")
 
 #: The directory around the one that is served is called so; no result may name it.
 OUTSIDE = "outside-of-the-box"
