@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -24,6 +25,8 @@ ANONYMOUS = Caller("anonymous", (), frozenset())
 _MCP = "/mcp"
 _PROTOCOLS = b"sec-websocket-protocol"
 _BEARER_PROTOCOL = "bearer."
+#: What this server is says nothing of anybody's files, and a browser that reads it has no key to send.
+_DESCRIPTION = frozenset({"/docs", "/openapi.json"})
 #: Where people put keys into addresses.
 _NAMES_OF_KEYS = frozenset({"access_token", "api_key", "token"})
 _LONGEST_PATH = 1000
@@ -31,8 +34,9 @@ _REFUSED = range(400, 500)
 
 
 class Identify:
-    """Sets ``scope["state"]["caller"]``. Whoever is nobody is answered 401 (403 for a signed URL), which leaves a line
-    in the audit log. Credentials stay here: what is behind sees none of them."""
+    """Sets ``scope["state"]["caller"]``, and for a WebSocket ``["still"]``, which tells the caller anew. Whoever is
+    nobody is answered 401 (403 for a signed URL), which leaves a line in the audit log. Credentials stay here: what is
+    behind sees none of them."""
 
     def __init__(
         self, app: ASGIApp, access: Access, signer: UrlSigner, audit: AuditLog, public_url: str | None = None
@@ -56,11 +60,18 @@ class Identify:
             return
         request_id = state.get("request_id")
         state["caller"] = admission.caller if request_id is None else admission.caller.asking(request_id)
+        if scope["type"] == "websocket":
+            # it may last for days, and a key for less
+            state["still"] = partial(self._still, scope, credential)
         scope = credential.removed(admission.query)
         if admission.nonce is None:
             await self._app(scope, receive, send)
         else:
             await self._once(admission, scope, receive, send)
+
+    async def _still(self, scope: Scope, credential: _Credential) -> Caller:
+        """Return who a connection belongs to now. Raises DevboxError once its credential does not count any more."""
+        return (await self._admit(scope, credential)).caller
 
     async def _once(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what counts once, and let it count again where it was refused: then nothing was changed."""
@@ -76,7 +87,7 @@ class Identify:
     async def _admit(self, scope: Scope, credential: _Credential) -> Admission:
         """Return who asks, and the query without what said so."""
         query: bytes = scope["query_string"]
-        if scope["path"] in PROBES or scope["path"] in METADATA:
+        if scope["path"] in PROBES or scope["path"] in METADATA or scope["path"] in _DESCRIPTION:
             return Admission(ANONYMOUS, query)
         if scope["type"] == "http" and is_signed(query):
             return await self._signer.admit(scope["method"], scope["raw_path"], query)

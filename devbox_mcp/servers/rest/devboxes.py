@@ -6,7 +6,6 @@ from pydantic import ConfigDict, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from devbox_mcp.callers import Scope
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.rest.calls import Call, told
 from devbox_mcp.servers.rest.operations import Answer, Operation, Routes, json_of
@@ -73,7 +72,7 @@ def _told(call: Call, sandbox: Sandbox) -> DevboxJson:
 
 
 LISTED = Operation(
-    ("GET",), "/v1/devboxes", "devboxes", "devboxes", Scope.READ, "List the devboxes",
+    ("GET",), "/v1/devboxes", "devboxes", "devboxes", None, "List the devboxes",
     "Those that the caller may reach; any other does not exist for it.",
     {200: Answer("The devboxes, the default one first.", json_of(DevboxesJson))},
 )  # fmt: skip
@@ -85,7 +84,7 @@ async def listed(call: Call) -> Response:
 
 
 DEVBOX = Operation(
-    ("GET",), "/v1/devboxes/{devbox}", "devbox", "devbox", Scope.READ, "Describe a devbox",
+    ("GET",), "/v1/devboxes/{devbox}", "devbox", "devbox", None, "Describe a devbox",
     "Its root, what it can do, and the limits.",
     {200: Answer("The devbox.", json_of(DevboxDetailsJson))},
 )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 
 from starlette.responses import Response
 
+from devbox_mcp import paths
 from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import InvalidArgument
@@ -191,6 +192,7 @@ ROOT = Operation(
 @ROUTES.add(ROOT)
 async def root(call: Call) -> Response:
     absolute = call.get(ABSOLUTE)
+    call.sandbox.require("root", paths.ROOT, Scope.READ)
     if not absolute.startswith("/"):
         raise InvalidArgument("root", absolute[:200], "this path is not absolute")
     found = await call.sandbox.contains(absolute)

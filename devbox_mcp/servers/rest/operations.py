@@ -51,13 +51,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``op`` is what errors call it; ``errors`` the codes beyond those that any request may meet."""
+    """``op`` is what errors call it, ``scope`` the right that it needs, ``errors`` the codes beyond those that any
+    request may meet."""
 
     methods: tuple[str, ...]
     path: str
     name: str
     op: str
-    scope: Scope
+    scope: Scope | None
     summary: str
     description: str
     answers: Mapping[int, Answer]

@@ -58,7 +58,7 @@ DISCOVER = Operation(
     "/uploads",
     "discover_uploads",
     OP,
-    Scope.WRITE,
+    None,
     "What of tus is spoken",
     "The version, the extensions and the largest file, as headers.",
     {204: Answer("Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm.")},

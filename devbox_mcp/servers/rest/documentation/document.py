@@ -65,7 +65,9 @@ def _operation(operation: Operation, method: str, schemas: _Schemas) -> dict[str
     found: dict[str, Any] = {
         "operationId": operation.name if len(operation.methods) == 1 or not head else f"{operation.name}_head",
         "summary": operation.summary,
-        "description": f"{operation.description}\n\nNeeds the scope `{operation.scope}`.",
+        "description": operation.description
+        if operation.scope is None
+        else f"{operation.description}\n\nNeeds the scope `{operation.scope}`.",
         "parameters": [
             *_path_parameters(operation.path),
             *(parameter.described() for parameter in operation.query),

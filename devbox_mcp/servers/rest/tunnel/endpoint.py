@@ -84,7 +84,13 @@ class _Tunnel:
                 RateLimited("request", asked.path, f"{_MOST_IN_FLIGHT} requests are under way", hint="await some"),
             )
         else:
-            exchange = Exchange(asked, self._scope(asked), self._send)
+            try:
+                caller: Caller = await self._socket.scope["state"]["still"]()
+            except DevboxError as error:
+                # the key was removed, or the token has expired, since the connection was opened
+                await self._refuse(asked.number, error)
+                return
+            exchange = Exchange(asked, self._scope(asked, caller), self._send)
             task = exchange.start(self._service.inside)
             self._under_way[asked.number] = exchange, task
             task.add_done_callback(lambda done: self._forget(asked.number, done))
@@ -104,12 +110,11 @@ class _Tunnel:
             with suppress(WebSocketDisconnect):
                 await self._socket.send_bytes(message)
 
-    def _scope(self, asked: frames.Asked) -> Scope:
+    def _scope(self, asked: frames.Asked, caller: Caller) -> Scope:
         above = self._socket.scope
         prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
         raw = f"{prefix}/{asked.path}" if asked.path else prefix
         request_id = secrets.token_hex(16)
-        caller: Caller = above["state"]["caller"]
         return {
             "type": "http",
             "asgi": above["asgi"],
