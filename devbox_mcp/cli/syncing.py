@@ -69,7 +69,8 @@ class _Sync:
             with self._target.box.telling():
                 await self._target.box.sandbox.make_dir(self._target.path)
         seen: set[str] = set()
-        await each(self._steps(excluded, there, seen), self._step)
+        async with self._transfer.many():
+            await each(self._steps(excluded, there, seen), self._step)
         if self._delete and self._transfer.failed:
             warn("nothing was deleted, because not everything could be read or written")
         elif self._delete:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 
 from devbox_mcp.cli import pipes
+from devbox_mcp.cli.batching import Batches
 from devbox_mcp.cli.boxes import Box, Place, opened
 from devbox_mcp.cli.failing import EXIT_CODES, Failed, wrong_usage
 from devbox_mcp.cli.locations import Location
@@ -17,10 +20,12 @@ from devbox_mcp.cli.running import tell, warn
 from devbox_mcp.cli.walking import each, excluding, walk
 from devbox_mcp.errors import NotFound
 from devbox_mcp.guest.policy import Policy
-from devbox_mcp.models import FileInfo
+from devbox_mcp.models import BatchItem, Capability, FileInfo, Written
 from devbox_mcp.paths import SandboxPath
 
-_SMALL = 256 * 1024
+_SMALL = 128 * 1024
+#: Streams that are open at a time.
+_LARGE_AT_ONCE = 6
 #: What will not be otherwise for the next file.
 _HOPELESS = frozenset({"unavailable", "timeout", "no_space", "unauthenticated", "forbidden", "read_only"})
 
@@ -40,13 +45,26 @@ class Transfer:
         self._overwrite = overwrite
         self._follow = follow
         self.failed = 0
+        self._few = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._batches: Batches | None = None
+
+    @asynccontextmanager
+    async def many(self) -> AsyncIterator[None]:
+        """Let small files that are copied in the block go together, where that is possible."""
+        if not self._overwrite or Capability.BATCH not in self._target.sandbox.capabilities:
+            yield
+            return
+        async with Batches(self._target.sandbox) as self._batches:
+            yield
+        self._batches = None
 
     async def file(self, info: FileInfo, destination: SandboxPath) -> None:
         """Copy one file. Raises Failed."""
         if self._source.sandbox is self._target.sandbox and info.target is None:
             await self._there(info, destination)
         else:
-            await self._through_here(info.path, destination)
+            async with self._few if info.size > _SMALL else nullcontext():
+                await self._through_here(info, destination)
 
     async def _there(self, info: FileInfo, destination: SandboxPath) -> None:
         with self._target.telling():
@@ -54,9 +72,9 @@ class Transfer:
         self._meter.add(info.size)
         self._tell(self._source.spell(info.path), destination, info.size, None)
 
-    async def _through_here(self, source: SandboxPath, destination: SandboxPath) -> None:
+    async def _through_here(self, source: FileInfo, destination: SandboxPath) -> None:
         with self._source.telling():
-            content = await self._source.sandbox.read_bytes(source)
+            content = await self._source.sandbox.read_bytes(source.path)
         digest = hashlib.sha256()
 
         async def passing() -> AsyncIterator[bytes]:
@@ -66,19 +84,19 @@ class Transfer:
                     self._meter.add(len(chunk))
                     yield chunk
 
+        executable = True if content.info.mode & stat.S_IXUSR else None
         try:
-            chunks = passing()
-            small = content.info.size <= _SMALL
-            data = b"".join([chunk async for chunk in chunks]) if small else chunks
-            executable = True if content.info.mode & stat.S_IXUSR else None
-            sha256 = await self._write(destination, data, executable=executable)
+            if content.info.size <= _SMALL:
+                data = b"".join([chunk async for chunk in passing()])
+                written = await self._write_small(BatchItem(destination, data, executable))
+            else:
+                written = await self._write(destination, passing(), executable=executable)
         finally:
             await content.aclose()
-        if sha256 not in (None, digest.hexdigest()):
-            raise Failed(
-                "integrity", self._target.spell(destination), "the bytes there are not those that were sent", "repeat"
-            )
-        self._tell(self._source.spell(source), destination, content.info.size, digest.hexdigest())
+        if written.info.sha256 not in (None, digest.hexdigest()):
+            where = self._target.spell(destination)
+            raise Failed("integrity", where, "the bytes there are not those that were sent", "repeat")
+        self._tell(self._source.spell(source.path), destination, content.info.size, digest.hexdigest())
 
     async def stream(self, path: str, destination: SandboxPath) -> None:
         """Write what comes from a pipe until its end. Raises Failed."""
@@ -111,7 +129,8 @@ class Transfer:
             except Failed as failure:
                 self.fail(failure)
 
-        await each(entries, one)
+        async with self.many():
+            await each(entries, one)
 
     def fail(self, failure: Failed) -> None:
         """Tell what happened to one of many. Raises the failure where it is not about that one alone."""
@@ -136,12 +155,17 @@ class Transfer:
 
     async def _write(
         self, destination: SandboxPath, data: bytes | AsyncIterator[bytes], *, executable: bool | None
-    ) -> str | None:
+    ) -> Written:
         with self._target.telling():
-            written = await self._target.sandbox.write(
+            return await self._target.sandbox.write(
                 destination, data, mode="overwrite" if self._overwrite else "create", executable=executable
             )
-        return written.info.sha256
+
+    async def _write_small(self, item: BatchItem) -> Written:
+        if self._batches is None:
+            return await self._write(item.path, item.data, executable=item.executable)
+        with self._target.telling():
+            return await self._batches.write(item)
 
     def _tell(self, source: str, destination: SandboxPath, size: int, sha256: str | None) -> None:
         self._meter.done()

@@ -16,8 +16,8 @@ from devbox_mcp.paths import SandboxPath
 T = TypeVar("T")
 
 _PAGE = 1000
-#: More than a few at a time are no quicker over one connection.
-_AT_ONCE = 8
+#: As many small files go in one batch.
+_AT_ONCE = 128
 
 
 def excluding(globs: Sequence[str]) -> Policy:

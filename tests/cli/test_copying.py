@@ -187,3 +187,14 @@ def test_a_zip_may_lie_in_a_devbox_and_is_not_overwritten_where_that_is_asked(co
     assert "b:out.zip" in command.fails(4, "zip", "-n", "a:src", "b:out.zip")
     assert "a:missing" in command.fails(3, "zip", "a:missing", "new.zip")
     assert not (home / "new.zip").exists()
+
+
+def test_many_small_files_and_some_that_fail(command: Command, home: Path, box: str) -> None:
+    for number in range(600):
+        (home / "b" / f"{number}.txt").write_text(str(number))
+    (home / "a" / "into" / "7.txt").mkdir(parents=True)
+    said = command.fails(4, "put", "b/.", f"{box}:into")
+    assert "into/7.txt" in said
+    written = {name for name in names(home / "a" / "into") if (home / "a" / "into" / name).is_file()}
+    assert written == {f"{number}.txt" for number in range(600)} - {"7.txt"}
+    assert (home / "a" / "into" / "599.txt").read_text() == "599"
