@@ -5,6 +5,7 @@ leaves no temporary and no process behind, with the end of its stdin, when stdou
 for too long: a connection that is cut somewhere on the way ends neither pipe.
 """
 
+import fcntl
 import os
 import platform
 import signal
@@ -26,6 +27,7 @@ from .pool import Pool
 from .worker import Loader
 
 _READ = 256 << 10
+_SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, since Python 3.10
 _WORKERS, _WAITERS = 8, 256
 _PATIENCE = 10.0  # seconds for work to stop and clean up behind itself
 _SILENCE = 75.0  # seconds, unless the server says how often it will be heard
@@ -41,6 +43,8 @@ def main(blob: bytes) -> None:
     os.close(null)
     for number in _SIGNALS:
         signal.signal(number, _end)
+    for pipe in (0, out):
+        _widen(pipe)
     sys.setswitchinterval(0.001)  # the thread that reads must not wait long for one that computes
     server = Server(0, out, lambda: (program(blob, "child"), blob))
     with suppress(SystemExit):
@@ -49,6 +53,12 @@ def main(blob: bytes) -> None:
         signal.signal(number, signal.SIG_IGN)
     server.close()
     os._exit(0)  # with whatever thread still hangs in a system call
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more, so that neither end wakes the other for every few kilobytes."""
+    with suppress(OSError):  # no pipe, no Linux, or all that this user may have is taken
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _READ)
 
 
 def _end(*_: Any) -> None:

@@ -71,28 +71,29 @@ class Uploads:
         self, path: str, token: str, offset: int, body: Iterable[bytes], job: Job, sha256: Optional[Callable[[], str]]
     ) -> str:
         """Add a chunk behind the first ``offset`` bytes, which have arrived; what lies behind them is dropped, for an
-        acknowledgement may have got lost. ``sha256`` tells the chunk's hash when it is through; None where ``body``
-        verifies itself.
+        acknowledgement may have got lost. ``sha256`` tells, when the chunk is through, what all that has arrived
+        hashes to; None where ``body`` verifies itself.
 
         Returns the token to go on with: another one where a session that is lost, but not ended, still holds this
         one. Raises not_found for an upload that is gone, conflict where fewer bytes have arrived, integrity.
         """
         with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
             draft = self._resumed(parent, path, token, offset, job)
-            return self._filled(draft, body, path, job, sha256)
+            return self._filled(draft, body, path, job, sha256, draft.digest)
 
     def extend(
         self, path: str, token: str, offset: int, body: Iterable[bytes], job: Job, sha256: Optional[Callable[[], str]]
     ) -> int:
         """Add a chunk where the upload stands, all of it or none, and return how much has arrived then; for senders
-        that may meet each other. ``sha256`` as for ``add``.
+        that may meet each other. ``sha256`` tells the chunk's hash when it is through; None where ``body`` verifies
+        itself.
 
         Raises not_found for an upload that is gone, conflict where it stands elsewhere (``size`` tells where), busy
         while somebody else adds to it, integrity.
         """
         with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
             draft = self._resumed(parent, path, token, offset, job, exact=True)
-            self._filled(draft, body, path, job, sha256)
+            self._filled(draft, body, path, job, sha256, hashlib.sha256())
             return draft.size
 
     def size(self, path: str, token: str) -> int:
@@ -164,12 +165,18 @@ class Uploads:
         return self._root.locate(path)
 
     def _filled(
-        self, draft: Draft, body: Iterable[bytes], path: str, job: Job, sha256: Optional[Callable[[], str]]
+        self,
+        draft: Draft,
+        body: Iterable[bytes],
+        path: str,
+        job: Job,
+        sha256: Optional[Callable[[], str]],
+        digest: "hashlib._Hash",
     ) -> str:
-        """Add a chunk, all of it or none, and return the token to go on with."""
+        """Add a chunk, all of it or none, and return the token to go on with. ``digest`` is what ``sha256`` is of."""
         size, before = draft.size, draft.digest.copy()
         try:
-            _fill(draft, body, path, job, sha256)
+            _fill(draft, body, path, job, sha256, digest)
         except BaseException:
             draft.cut(size, before)
             raise
@@ -281,12 +288,19 @@ def _check(st: os.stat_result, path: str) -> None:
         raise GuestError("permission_denied", path, "the upload is another user's", "begin again")
 
 
-def _fill(draft: Draft, body: Iterable[bytes], path: str, job: Job, sha256: Optional[Callable[[], str]]) -> None:
+def _fill(
+    draft: Draft,
+    body: Iterable[bytes],
+    path: str,
+    job: Job,
+    sha256: Optional[Callable[[], str]],
+    digest: "hashlib._Hash",
+) -> None:
     """Add a chunk. Raises integrity where it is not the one that was sent."""
-    digest = hashlib.sha256()
     for piece in body:
         job.check(path)
-        digest.update(piece)
+        if digest is not draft.digest:
+            digest.update(piece)
         draft.write(piece)
         job.advance(len(piece))
     if sha256 is not None and digest.hexdigest() != sha256():

@@ -57,6 +57,11 @@ class Incoming:
         return chunk
 
     @property
+    def sha256(self) -> str:
+        """The hash of what has come out, in hex."""
+        return self._inflow.sha256
+
+    @property
     def final(self) -> Any:
         """What was told at the end."""
         return self._inflow.final

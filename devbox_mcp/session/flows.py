@@ -78,6 +78,11 @@ class Inflow:
         return chunk
 
     @property
+    def sha256(self) -> str:
+        """The hash of what has been taken, in hex."""
+        return self._digest.hexdigest()
+
+    @property
     def final(self) -> Any:
         """What was told at the end."""
         return None if self._trailer is None else self._trailer.get("value")

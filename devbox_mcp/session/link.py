@@ -72,10 +72,12 @@ class Link:
         op: str,
         path: str,
         body: AsyncIterator[bytes] | None = None,
+        digest: hashlib._Hash | None = None,
         seconds: float | None = None,
         on_progress: Progress | None = None,
     ) -> Reply:
-        """Do one operation; ``op`` and ``path`` are what errors name. ``body`` is streamed behind the request.
+        """Do one operation; ``op`` and ``path`` are what errors name. ``body`` is streamed behind the request; its
+        trailer tells what ``digest`` makes of it, which may have seen other bytes before.
         A call that is cancelled waits until the guest has stopped. Raises what the guest does, ConnectionLost."""
         if self._failure is not None:
             raise lost(self._failure, op, path, may_have_happened=False)
@@ -94,7 +96,7 @@ class Link:
         self._outgoing.send(call.number, frames.frame(frames.REQUEST, call.number, meta, data))
         try:
             if body is not None:
-                await self._pump(call, body)
+                await self._pump(call, body, digest or hashlib.sha256())
             reply = await call.answer
         except BaseException:
             if not call.over.is_set():
@@ -122,9 +124,9 @@ class Link:
 
     # -- what goes out
 
-    async def _pump(self, call: Call, body: AsyncIterator[bytes]) -> None:
+    async def _pump(self, call: Call, body: AsyncIterator[bytes], digest: hashlib._Hash) -> None:
         """Send a body while there is no answer; an early answer, which is a refusal, ends it."""
-        pump = asyncio.create_task(self._send_all(call, body))
+        pump = asyncio.create_task(self._send_all(call, body, digest))
         try:
             await asyncio.wait((pump, call.answer), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -134,10 +136,9 @@ class Link:
         if not pump.cancelled():
             pump.result()
 
-    async def _send_all(self, call: Call, body: AsyncIterator[bytes]) -> None:
+    async def _send_all(self, call: Call, body: AsyncIterator[bytes], digest: hashlib._Hash) -> None:
         assert call.outflow is not None
         number, outflow = call.number, call.outflow
-        digest = hashlib.sha256()
         length = 0
         async for chunk in body:
             digest.update(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -69,6 +70,7 @@ class WarmSession:
         path: str,
         repeat: bool = False,
         body: AsyncIterator[bytes] | None = None,
+        digest: hashlib._Hash | None = None,
         seconds: float | None = None,
         on_progress: Progress | None = None,
     ) -> Reply:
@@ -82,8 +84,9 @@ class WarmSession:
             attempts += 1
             try:
                 return await link.call(
-                    operation, args, data, op=op, path=path, body=body, seconds=seconds, on_progress=on_progress
-                )
+                    operation, args, data, op=op, path=path, body=body, digest=digest, seconds=seconds,
+                    on_progress=on_progress,
+                )  # fmt: skip
             except ConnectionLost as error:
                 # a body can be iterated over only once
                 again = body is None and (repeat or not error.may_have_happened)

@@ -46,15 +46,16 @@ class Download:
     async def chunks(self, stream: Incoming) -> AsyncGenerator[bytes, None]:
         """Yield the bytes. Raises Conflict where the file was changed when the connection came back, Integrity,
         ConnectionLost."""
-        packed, opened, failures = False, self._come, 0
-        digest = hashlib.sha256()
+        pack, failures = False, 0
         while True:
+            packed, opened, digest = pack, self._come, hashlib.sha256()
             pieces = unpacked(stream, "read", self._path) if packed else stream
             try:
                 async for chunk in self._timed(pieces):
                     self._come += len(chunk)
                     failures = 0
-                    digest.update(chunk)
+                    if packed:
+                        digest.update(chunk)
                     yield chunk
                     if not packed and self._slow(chunk):
                         break
@@ -62,7 +63,7 @@ class Download:
                     if self._come < self._size:
                         raise self._wrong()
                     return
-                packed = True
+                pack = True
             except ConnectionLost:
                 failures += 1
                 if failures == _ATTEMPTS:
@@ -70,9 +71,8 @@ class Download:
             finally:
                 await stream.aclose()
             # what came since the stream was opened was not verified by its trailer
-            await self._verify(opened, digest.hexdigest())
-            opened, digest = self._come, hashlib.sha256()
-            stream = await self._reopen(packed)
+            await self._verify(opened, digest.hexdigest() if packed else stream.sha256)
+            stream = await self._reopen(pack)
 
     async def _timed(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Count what comes, and the time that is waited for it; the taker's own slowness is none of the link's."""

@@ -65,19 +65,25 @@ class Upload:
 
     async def at_once(self, pieces: Sequence[bytes]) -> Reply:
         """Send a file that is no longer than a chunk; return the guest's answer to a write."""
-        for piece in pieces:
-            self._digest.update(piece)
-        self.whole = True
         if sum(map(len, pieces)) <= INLINE:
-            return await self._call("write", {"sha256": self.sha256, **self._options}, b"".join(pieces))
+            data = b"".join(pieces)
+            self._digest.update(data)
+            self.whole = True
+            return await self._call("write", {"sha256": self.sha256, **self._options}, data)
         attempt = 1
         while True:
+            self._digest = hashlib.sha256()
             try:
-                return await self._call("write", self._options, body=_stream(pieces))
+                return await self._call("write", self._options, body=self._whole(pieces), digest=self._digest)
             except ConnectionLost as lost:
                 if lost.may_have_happened or attempt == _ATTEMPTS:
                     raise
                 attempt += 1
+
+    async def _whole(self, pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+        self.whole = True
 
     async def run(self, first: list[bytes], rest: bytes, source: AsyncIterator[bytes]) -> Reply:
         """Send a longer one, whose first chunk was gathered already."""
@@ -111,9 +117,11 @@ class Upload:
             pack = self._sent > 0 and await asyncio.to_thread(pays, chunk[0], self._rate)
             wire = await asyncio.to_thread(lambda: list(packed(chunk))) if pack else chunk
             args = {"token": self._token, "offset": self._sent, "packed": pack}
+            # what is hashed on its way is the whole so far, so that no byte is hashed twice
+            digest = None if pack else self._digest.copy()
             started = time.monotonic()
             try:
-                reply = await self._call("upload_add", args, body=_stream(wire))
+                reply = await self._call("upload_add", args, body=_stream(wire), digest=digest)
             except (ConnectionLost, Integrity):
                 if attempt == _ATTEMPTS:
                     raise
@@ -125,8 +133,11 @@ class Upload:
                 self._left.append(self._token)
                 self._token = str(reply.value)
             break
-        for piece in chunk:
-            self._digest.update(piece)
+        if digest is None:
+            for piece in chunk:
+                self._digest.update(piece)
+        else:
+            self._digest = digest
         self._sent += size
 
     async def _finish(self) -> Reply:
@@ -162,10 +173,12 @@ class Upload:
         *,
         repeat: bool = False,
         body: AsyncIterator[bytes] | None = None,
+        digest: hashlib._Hash | None = None,
     ) -> Reply:
         return await self._session.call(
-            operation, {"path": self._path, **args}, data, op="write", path=self._path, repeat=repeat, body=body
-        )
+            operation, {"path": self._path, **args}, data, op="write", path=self._path, repeat=repeat, body=body,
+            digest=digest,
+        )  # fmt: skip
 
 
 async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:

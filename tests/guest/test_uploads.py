@@ -47,7 +47,7 @@ def begin(uploads, path="d/f", **options):
 
 def add(uploads, token, offset, data, path="d/f", said=None):
     pieces = [data[start : start + 30_000] for start in range(0, len(data), 30_000)]
-    return uploads.add(path, token, offset, pieces, Job(), lambda: said or sha(data))
+    return uploads.add(path, token, offset, pieces, Job(), lambda: said or sha(WHOLE[:offset] + data))
 
 
 def finish(uploads, token, data=WHOLE, path="d/f", **options):

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType
 
 from devbox_mcp.errors import Unavailable, Unsupported
 from devbox_mcp.transports.base import Exit
+from devbox_mcp.transports.kubernetes.connection import MESSAGE
 from tests.transports.exec_double import SUCCESS, ExecDouble
 
 pytestmark = pytest.mark.anyio
@@ -113,7 +114,7 @@ async def test_messages_are_small_and_there_are_no_pings(tmp_path):
     session = double.sessions[0]
     assert session.broken_rules == []
     assert sum(session.frames) - len(session.frames) == 1_000_001
-    assert max(session.frames) <= 128 * 1024
+    assert max(session.frames) <= MESSAGE + 1
 
 
 async def test_a_ping_is_answered_once(tmp_path):

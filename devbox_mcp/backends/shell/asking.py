@@ -15,7 +15,7 @@ from devbox_mcp.backends.shell.places import Way
 from devbox_mcp.backends.shell.pool import Pool
 from devbox_mcp.backends.shell.records import Malformed
 from devbox_mcp.backends.shell.session import Answer, Lost, Records, Session
-from devbox_mcp.errors import DevboxError, from_code
+from devbox_mcp.errors import DevboxError, Unavailable, from_code
 from devbox_mcp.guest.errors import GuestError
 
 T = TypeVar("T")
@@ -53,6 +53,8 @@ def told_as(op: str, path: str, *, changes: bool) -> Iterator[None]:
         raise lost(op, path, changes=changes) from error
     except DevboxError as error:
         error.op = op
+        if isinstance(error, Unavailable) and error.path == ".":
+            error.path = path  # no shell could be had for it
         raise
 
 

@@ -22,8 +22,12 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "integrity": ("integrity", "the bytes that arrived are not the bytes that were sent", ""),
     "busy": ("timeout", "another change in the same directory is still under way", "try again later"),
     "unsure": ("io_error", "the change was made, but the file system did not confirm that it will last", ""),
+    "lost": (
+        "unavailable", "what had arrived of it is gone, as when the sandbox is replaced; nothing was written",
+        "write it again",
+    ),
     "gone": ("unavailable", "the root directory was deleted", "make it again and restart the server"),
-}
+}  # fmt: skip
 
 _TEXTS: dict[str, tuple[str, str]] = {
     "no such file or directory": ("not_found", "there is nothing here"),

@@ -27,8 +27,10 @@ from devbox_mcp.transports.kubernetes.channels import (
 )
 from devbox_mcp.transports.kubernetes.refusals import never_started
 
-#: What one message to stdin carries. The server reads a message whole before it passes it on.
-MESSAGE = 64 * 1024
+#: What one message to stdin carries: a frame of a stream with its header. The server reads a message whole before it
+#: passes it on, and has less to do for few large ones.
+MESSAGE = 260 * 1024
+_MUCH = 64 * 1024
 #: What is kept of stdout for a slow receiver; then the connection is not read any further.
 _BUFFER = 1024 * 1024
 _STDERR_TAIL = 4096
@@ -73,7 +75,7 @@ class PodChannel(Channel):
             except (aiohttp.ClientError, OSError) as error:
                 await self._verdict()
                 raise self._failure("send") from error
-            if len(rest) >= MESSAGE:
+            if len(rest) >= _MUCH:
                 await asyncio.sleep(0)  # the connection may take it all at once, and others want their turn
             rest = rest[MESSAGE:]
 
@@ -180,7 +182,7 @@ class PodChannel(Channel):
         connection = self._socket.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError, TypeError):  # gone, or a loop whose sockets cannot do it
             backlog = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
-            if backlog >= MESSAGE:
+            if backlog >= _MUCH:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError, AttributeError, TypeError):
             connection.shutdown(socket.SHUT_RDWR)

@@ -39,10 +39,11 @@ end_all() {
     kill -KILL $family
 }
 
-# at_work OPERATION: what is slow may keep the asker silent for long.
+# at_work OPERATION: what is slow may keep the asker silent for long. A piece that is added may not: whoever never sends
+# the rest of it is gone.
 at_work() {
     case $1 in
-        nop | read | more | shut) ;;
+        nop | read | more | shut | add) ;;
         *) kill -USR2 "$watch" ;;
     esac
 }

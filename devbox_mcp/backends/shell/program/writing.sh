@@ -59,9 +59,10 @@ op_draft() { # PATH DRAFT MODE MATCH
     aim "$1" && begin "$2" && say ok 0 "$kept" ${made:+made}
 }
 
-# One more piece of it: the body, at the end of what is there, which has to be SIZE bytes.
+# One more piece of it: the body, at the end of what is there. In another container than before nothing is.
 op_add() { # DIRECTORY DRAFT
     enter 1 "$1" || return
+    [ -f "./$2" ] || { refuse lost; return; }
     fill "./$2" || { refuse why "$why"; return; }
     say ok 0
 }
@@ -70,6 +71,7 @@ op_add() { # DIRECTORY DRAFT
 op_commit() { # PATH DRAFT SHA256 MODE MATCH EXECUTABLE IN_PLACE
     mode=$4 match=$5 executable=$6 in_place=$7
     place 1 "$1" || return
+    [ -f "./$2" ] || { refuse lost; return; }
     why=$($sync "./$2" 2>&1) || { refuse why "$why"; return; }
     finish "$2" "$3"
 }
