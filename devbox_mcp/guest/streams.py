@@ -8,7 +8,7 @@ from .errors import GuestError
 from .frames import WINDOW
 
 #: Credit is given back in portions, or every small chunk would cost a frame.
-PORTION = WINDOW // 4
+PORTION = WINDOW // 2
 
 
 class Body:

@@ -11,7 +11,7 @@ from typing import Any
 from devbox_mcp.errors import DevboxError, Integrity
 from devbox_mcp.guest.frames import WINDOW, FrameError
 
-_PORTION = WINDOW // 4
+_PORTION = WINDOW // 2
 
 
 class Inflow:

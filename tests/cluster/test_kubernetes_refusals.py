@@ -293,4 +293,5 @@ async def test_through_a_proxy(cluster, agent, tmp_path):
         path = kubeconfig(cluster, tmp_path / "proxied", user, **{"proxy-url": url})
         assert await works(cluster.transport("busybox", kubeconfig=path))
         await asyncio.sleep(0.1)
-    assert [method for method, _ in asked] == ["CONNECT", "CONNECT"]  # to look at the pod, to start the program
+    # to look at the pod, to ask for the version, to start the program
+    assert [method for method, _ in asked] == ["CONNECT"] * 3

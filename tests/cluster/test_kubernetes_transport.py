@@ -148,7 +148,7 @@ async def test_a_program_that_does_not_read_makes_send_wait(pod):
         # what the kernels' socket buffers, the apiserver, the kubelet, containerd and the pipe hold
         assert 0 < sent < 64 * 1024 * 1024
         assert not task.done()
-        assert channel._socket.get_extra_info("socket") is not None
+        assert channel._line.get_extra_info("socket") is not None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -173,7 +173,7 @@ async def test_closing_frees_a_sender_whom_the_server_keeps_waiting(pod):
     async with running(pod("busybox"), "sh", "-c", "sleep 1; exit 5") as channel:
         sending = asyncio.create_task(send_for_ever(channel))
         await asyncio.sleep(3)
-        local = channel._socket.get_extra_info("sockname")[1]
+        local = channel._line.get_extra_info("sockname")[1]
         await channel.aclose()
         with pytest.raises(Unavailable):
             await sending
@@ -215,7 +215,7 @@ async def test_closing_ends_a_program_that_reads_its_stdin(pod):
 async def test_this_cluster_cannot_end_stdin_or_does_it(pod):
     async with running(pod("busybox"), "cat") as channel:
         await channel.send(b"x")
-        if channel._socket.protocol == "v5.channel.k8s.io":
+        if channel._line.ends_stdin:
             await channel.close_stdin()
             assert await everything(channel) == b"x"
         else:

@@ -1,23 +1,25 @@
-"""The two requests there are: look at a pod, and start a program in it."""
+"""The requests there are: look at a pod, and start a program in it, in one of two protocols."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from devbox_mcp.errors import InvalidArgument, Unavailable, Unsupported
 from devbox_mcp.transports.kubernetes.address import PodAddress
-from devbox_mcp.transports.kubernetes.channels import PROTOCOLS
+from devbox_mcp.transports.kubernetes.channels import PROTOCOLS, V4
 from devbox_mcp.transports.kubernetes.config import Access
+from devbox_mcp.transports.kubernetes.lines import Line
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 #: An apiserver gives a node that does not answer some of this time.
 _TIMEOUT = 30.0
@@ -26,6 +28,8 @@ _GOODBYE = 0.5
 #: No message is longer: the server sends 32 KiB at most.
 _LONGEST_MESSAGE = 1024 * 1024
 _LONGEST_STATUS = 64 * 1024
+#: What is answered where SPDY is not spoken, or POST (``create``) not allowed but GET may be.
+_NOT_SPOKEN = (400, 403, 404, 405, 426, 501)
 
 
 class Refused(Exception):
@@ -43,14 +47,6 @@ class Refused(Exception):
         if isinstance(answer, dict):
             self.message = str(answer.get("message") or "")
             self.reason = str(answer.get("reason") or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A WebSocket and the session that it lives in, to be closed together."""
-
-    session: aiohttp.ClientSession
-    socket: aiohttp.ClientWebSocketResponse
 
 
 async def get_pod(access: Access, address: PodAddress) -> dict[str, Any]:
@@ -74,19 +70,13 @@ async def get_pod(access: Access, address: PodAddress) -> dict[str, Any]:
             return pod
 
 
-async def open_exec(access: Access, address: PodAddress, container: str, argv: Sequence[str]) -> Opened:
-    """Ask for a program to be started. Raises Refused, InvalidArgument, Unavailable, Unsupported."""
+async def open_exec(access: Access, address: PodAddress, container: str, argv: Sequence[str]) -> Line:
+    """Ask for a program to be started, by a WebSocket. Raises Refused, InvalidArgument, Unavailable, Unsupported."""
     import aiohttp  # noqa: PLC0415  loaded with the configuration by now
-    from yarl import URL  # noqa: PLC0415
 
-    query = [("command", word) for word in argv]
-    query += [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
-    try:
-        url = URL(f"{_url(access, address)}/exec?{urlencode(query)}", encoded=True)
-    except UnicodeEncodeError as error:
-        raise InvalidArgument("start", ".", "an argument is not UTF-8") from error
-    if any("\0" in word for word in argv):
-        raise InvalidArgument("start", ".", "an argument contains a NUL character")
+    from devbox_mcp.transports.kubernetes.websocket import WebSocketLine  # noqa: PLC0415  brings aiohttp
+
+    url = _exec_url(access, address, container, argv)
     refusal = bytearray()
     session = _session(access, refusal)
     try:
@@ -117,7 +107,67 @@ async def open_exec(access: Access, address: PodAddress, container: str, argv: S
             "the cluster speaks neither version 4 nor 5 of pods/exec",
             hint="is there a proxy before it?",
         )
-    return Opened(session, socket)
+    return WebSocketLine(session, socket)
+
+
+async def open_spdy(access: Access, address: PodAddress, container: str, argv: Sequence[str]) -> Line | None:
+    """Ask for a program to be started, as kubectl does. Returns None where that is not spoken or not allowed on the
+    way. Raises Refused, InvalidArgument, Unavailable."""
+    from devbox_mcp.transports.kubernetes.spdy_line import SpdyLine  # noqa: PLC0415  brings aiohttp
+
+    url = _exec_url(access, address, container, argv)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": V4}
+    session = _session(access)
+    try:
+        async with _reaching(access):
+            response = await session.post(
+                url,
+                headers={**upgrade, **await access.headers()},
+                proxy=access.proxy,
+                proxy_headers=access.proxy_headers,
+                server_hostname=access.server_hostname,
+                allow_redirects=False,
+            )
+            if response.status == 101 and response.headers.get("X-Stream-Protocol-Version") == V4:
+                return SpdyLine(session, response)
+            if response.status not in (101, *_NOT_SPOKEN):
+                raise Refused(response.status, await response.content.read(_LONGEST_STATUS))
+    except BaseException:
+        await session.close()
+        raise
+    await session.close()
+    return None
+
+
+async def get_version(access: Access) -> tuple[int, int] | None:
+    """Return the cluster's version, None where it does not say. Raises Refused and Unavailable."""
+    async with _reaching(access), _session(access) as session:
+        async with session.get(
+            f"{access.host}/version",
+            headers=await access.headers(),
+            proxy=access.proxy,
+            proxy_headers=access.proxy_headers,
+            server_hostname=access.server_hostname,
+            allow_redirects=False,
+        ) as response:
+            body = await response.content.read(_LONGEST_STATUS)
+            if response.status == 401:
+                raise Refused(response.status, body)
+    found = re.search(rb'"gitVersion":\s*"v(\d+)\.(\d+)', body)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _exec_url(access: Access, address: PodAddress, container: str, argv: Sequence[str]) -> URL:
+    from yarl import URL  # noqa: PLC0415
+
+    query = [("command", word) for word in argv]
+    query += [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
+    if any("\0" in word for word in argv):
+        raise InvalidArgument("start", ".", "an argument contains a NUL character")
+    try:
+        return URL(f"{_url(access, address)}/exec?{urlencode(query)}", encoded=True)
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("start", ".", "an argument is not UTF-8") from error
 
 
 def _url(access: Access, address: PodAddress) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-V5 = "v5.channel.k8s.io"
-PROTOCOLS = (V5, "v4.channel.k8s.io")
+V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+PROTOCOLS = (V5, V4)
 #: Ends stdin in version 5: exactly these two bytes.
 END_OF_STDIN = b"\xff\x00"
 
@@ -68,7 +68,7 @@ class Channels:
             if not data:
                 return None
             self._ended = True
-            return _ended(bytes(data))
+            return ended(bytes(data))
         if channel not in (_STDOUT, _STDERR):
             raise MalformedMessage(f"a message on channel {channel}")
         if not data:
@@ -76,7 +76,8 @@ class Channels:
         return Stdout(data) if channel == _STDOUT else Stderr(data)
 
 
-def _ended(text: bytes) -> Ended:
+def ended(text: bytes) -> Ended:
+    """Return how a program ended, from the Status in JSON. Raises MalformedMessage."""
     try:
         status = json.loads(text)
     except ValueError as error:

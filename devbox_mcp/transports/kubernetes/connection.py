@@ -14,29 +14,17 @@ import aiohttp
 
 from devbox_mcp.errors import DevboxError, Unavailable, Unsupported
 from devbox_mcp.transports.base import Channel, Exit
-from devbox_mcp.transports.kubernetes.api import Opened
-from devbox_mcp.transports.kubernetes.channels import (
-    END_OF_STDIN,
-    V5,
-    Channels,
-    Ended,
-    MalformedMessage,
-    Stderr,
-    Stdout,
-    to_stdin,
-)
+from devbox_mcp.transports.kubernetes.channels import Ended, Event, MalformedMessage, Stderr, Stdout
+from devbox_mcp.transports.kubernetes.lines import MESSAGE, Line
 from devbox_mcp.transports.kubernetes.refusals import never_started
 
-#: What one message to stdin carries: a frame of a stream with its header. The server reads a message whole before it
-#: passes it on, and has less to do for few large ones.
-MESSAGE = 260 * 1024
+#: From so much on it is others' turn, and what the server has not read by then it will not read.
 _MUCH = 64 * 1024
 #: What is kept of stdout for a slow receiver; then the connection is not read any further.
 _BUFFER = 1024 * 1024
 _STDERR_TAIL = 4096
 #: After its status the server closes the connection; if it does not, nobody waits for it.
 _FAREWELL = 2.0
-_NORMAL_CLOSURE = struct.pack("!H", 1000)
 
 
 class PodChannel(Channel):
@@ -47,11 +35,10 @@ class PodChannel(Channel):
     So whoever sends much to a program that may fail needs a deadline or an answer to wait for.
     """
 
-    def __init__(self, opened: Opened, program: str, place: str) -> None:
-        self._session, self._socket = opened.session, opened.socket
+    def __init__(self, line: Line, program: str, place: str) -> None:
+        self._line = line
         self._program = program
         self._place = place
-        self._channels = Channels()
         self._parts: deque[memoryview] = deque()
         self._size = 0
         self._received = False
@@ -71,7 +58,7 @@ class PodChannel(Channel):
             if self._finished.is_set() or not self._stdin_open:
                 raise self._failure("send")
             try:
-                await self._socket.send_bytes(to_stdin(rest[:MESSAGE]))
+                await self._line.send(rest[:MESSAGE])
             except (aiohttp.ClientError, OSError) as error:
                 await self._verdict()
                 raise self._failure("send") from error
@@ -98,7 +85,7 @@ class PodChannel(Channel):
         return b"".join(taken)
 
     async def close_stdin(self) -> None:
-        if self._socket.protocol != V5:
+        if not self._line.ends_stdin:
             raise Unsupported(
                 "close_stdin",
                 ".",
@@ -109,7 +96,7 @@ class PodChannel(Channel):
             return
         self._stdin_open = False
         with contextlib.suppress(aiohttp.ClientError, OSError):  # a program that is gone needs no end of its stdin
-            await self._socket.send_bytes(END_OF_STDIN)
+            await self._line.end_stdin()
 
     async def exit(self) -> Exit:
         await self._finished.wait()
@@ -126,19 +113,21 @@ class PodChannel(Channel):
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             if not self._finished.is_set():
                 async with asyncio.timeout(_FAREWELL):
-                    await self._socket.send_frame(_NORMAL_CLOSURE, aiohttp.WSMsgType.CLOSE)
+                    await self._line.farewell()
         self._cut = self._cut or "the channel was closed here"
         self._reader.cancel()
         await asyncio.wait([self._reader])
-        await self._session.close()  # aborts the connection and waits for its end
-        await self._socket.close()  # nothing to say any more: lets go of the response
+        await self._line.aclose()
 
     async def _read(self) -> None:
         try:
-            while await self._take():
+            while True:
+                await self._take()
                 while self._size >= _BUFFER:
                     self._room.clear()
                     await self._room.wait()
+        except EOFError as error:
+            self._cut = str(error)
         except MalformedMessage as error:
             self._cut = f"the server sent {error}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -149,37 +138,30 @@ class PodChannel(Channel):
             self._news.set()
             self._hang_up()
 
-    async def _take(self) -> bool:
-        """Take the next message. False when there is no more."""
-        async with asyncio.timeout(None if self._ended is None else _FAREWELL):
-            message = await self._socket.receive()
-        if message.type is aiohttp.WSMsgType.BINARY:
-            self._note(message.data)
-        elif message.type is aiohttp.WSMsgType.PING:
-            await self._socket.pong(message.data)
-        elif message.type is aiohttp.WSMsgType.TEXT:
-            raise MalformedMessage("text")
-        elif message.type is not aiohttp.WSMsgType.PONG:
-            if message.type is aiohttp.WSMsgType.ERROR:
-                self._cut = str(message.data)
-            return False
-        return True
+    async def _take(self) -> None:
+        """Take what comes next. Raises EOFError when there is no more."""
+        if self._ended is None:
+            event = await self._line.receive()
+        else:
+            async with asyncio.timeout(_FAREWELL):
+                event = await self._line.receive()
+        if event is not None:
+            self._note(event)
 
-    def _note(self, message: bytes) -> None:
-        event = self._channels.feed(message)
+    def _note(self, event: Event) -> None:
         if isinstance(event, Stdout):
             self._parts.append(event.data)
             self._size += len(event.data)
             self._news.set()
         elif isinstance(event, Stderr):
             self._tail = (self._tail + event.data)[-_STDERR_TAIL:]
-        elif isinstance(event, Ended):
+        else:
             self._ended = event
 
     def _hang_up(self) -> None:
         """Whoever waits to send would wait until the server reads again; a connection shut down wakes it. A server
         that does not read would not learn of the end either, behind all that it has not read: it gets a reset."""
-        connection = self._socket.get_extra_info("socket")
+        connection = self._line.get_extra_info("socket")
         with contextlib.suppress(OSError, AttributeError, TypeError):  # gone, or a loop whose sockets cannot do it
             backlog = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
             if backlog >= _MUCH:

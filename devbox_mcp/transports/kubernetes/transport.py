@@ -13,9 +13,13 @@ from devbox_mcp.transports.kubernetes import api, pods
 from devbox_mcp.transports.kubernetes.address import PodAddress
 from devbox_mcp.transports.kubernetes.api import Refused
 from devbox_mcp.transports.kubernetes.config import Access, access_to
+from devbox_mcp.transports.kubernetes.lines import Line
 from devbox_mcp.transports.kubernetes.refusals import refused
 
 T = TypeVar("T")
+
+#: From this version on the apiserver itself unpacks WebSockets, quickly, and speaks SPDY to the node.
+_TRANSLATES = (1, 30)
 
 
 class KubernetesTransport(ExecTransport):
@@ -26,6 +30,7 @@ class KubernetesTransport(ExecTransport):
         self._access: Access | None = None
         self._loading = asyncio.Lock()
         self._container: str | None = None
+        self._speaks_spdy: bool | None = None
 
     @property
     def name(self) -> str:
@@ -40,12 +45,23 @@ class KubernetesTransport(ExecTransport):
         if container is None:
             container = pods.choose_container(await self._pod(), self._address)
         try:
-            opened = await self._ask(lambda access: api.open_exec(access, self._address, container, argv))
+            line = await self._open(container, argv)
         except Refused as refusal:
             self._container = None
             raise await self._explained(refusal, container) from refusal
         self._container = container
-        return PodChannel(opened, program, self.name)
+        return PodChannel(line, program, self.name)
+
+    async def _open(self, container: str, argv: Sequence[str]) -> Line:
+        """Open a line in the protocol that the cluster is quicker in."""
+        if self._speaks_spdy is None:
+            version = await self._ask(api.get_version)
+            self._speaks_spdy = version is not None and version < _TRANSLATES
+        if self._speaks_spdy:
+            line = await self._ask(lambda access: api.open_spdy(access, self._address, container, argv))
+            if line is not None:
+                return line
+        return await self._ask(lambda access: api.open_exec(access, self._address, container, argv))
 
     async def identity(self) -> str:
         pod = await self._pod()

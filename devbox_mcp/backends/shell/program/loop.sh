@@ -20,6 +20,7 @@ while IFS=' ' read -r id op more body <&3; do
     "op_$op" "$@"
     [ "$body" = 0 ] || take >/dev/null
     printf '%s . %s\n' "$id" "$verdict"
+    exec 7<&-
     kill -USR1 "$watch"
 done 2>/dev/null # not by `exec`: a container runtime that sees the end of stderr closes stdin
 kill "$watch"

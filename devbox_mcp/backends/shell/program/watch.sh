@@ -4,18 +4,21 @@
 # watched NAP FEW MANY: have this shell ended when nothing is asked of it for FEW naps of so many seconds, or MANY while
 # it is at work on what may take long.
 watched() {
-    trap '' USR1 USR2 # until the watch knows them
+    trap '' USR1 # until the watch knows it
     watch "$@" </dev/null >/dev/null 2>&1 3<&- 9<&- &
     watch=$!
-    trap - USR1 USR2
+    trap - USR1
 }
 
 watch() {
     set +f
-    nap=$1 few=$2 many=$3 left=$2
-    trap 'left=$few' USR1
-    trap 'left=$many' USR2
+    nap=$1 few=$2 many=$3 left=$2 news=
+    trap news=1 USR1
     while sleep "$nap" && kill -0 $$; do
+        if [ "$news" ]; then
+            news= left=$few
+            [ ! -e "/proc/$$/fd/7" ] || left=$many
+        fi
         left=$((left - 1))
         [ "$left" -gt 0 ] || end_all
     done
@@ -39,11 +42,14 @@ end_all() {
     kill -KILL $family
 }
 
-# at_work OPERATION: what is slow may keep the asker silent for long. A piece that is added may not: whoever never sends
-# the rest of it is gone.
+# at_work OPERATION: what is slow may keep the asker silent for long; handle 7 says so, for signals come in any order. A
+# piece that is added may not: whoever never sends the rest of it is gone.
 at_work() {
     case $1 in
         nop | read | more | shut | add) ;;
-        *) kill -USR2 "$watch" ;;
+        *)
+            exec 7</dev/null
+            kill -USR1 "$watch"
+            ;;
     esac
 }
