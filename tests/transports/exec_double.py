@@ -14,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from devbox_mcp.transports.kubernetes import KubernetesTransport, PodAddress
 
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 SUCCESS = b'\3{"metadata":{},"status":"Success"}'
 POD = {
     "metadata": {"uid": "uid-1"},
@@ -54,12 +55,17 @@ class Session:
 
 
 class ExecDouble:
-    """Runs ``program``, a coroutine that is given a Session, for every exec. ``protocols`` are what it can speak."""
+    """Runs ``program``, a coroutine that is given a Session, for every exec. ``protocols`` are what it can speak.
+    ``version`` is what the cluster says that it is; ``post`` is the status with which it refuses SPDY."""
 
-    def __init__(self, program, protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"), refusal=None):
+    def __init__(
+        self, program, protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"), refusal=None, version=None, post=405
+    ):
         self._program = program
         self._protocols = protocols
         self._refusal = refusal
+        self._version = version
+        self._post = post
         self.pod = POD
         self.requests = []
         self.sessions = []
@@ -70,22 +76,14 @@ class ExecDouble:
         application = web.Application()
         application.router.add_get("/api/v1/namespaces/there/pods/web", self._show)
         application.router.add_get("/api/v1/namespaces/there/pods/web/exec", self._exec)
+        application.router.add_get("/version", self._tell_version)
+        application.router.add_post("/api/v1/namespaces/there/pods/web/exec", self._refuse_post)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        config = tmp_path / "kubeconfig"
-        config.write_text(
-            json.dumps(
-                {
-                    "current-context": "double",
-                    "clusters": [{"name": "double", "cluster": {"server": f"http://127.0.0.1:{port}/"}}],
-                    "users": [{"name": "someone", "user": {"token": "secret"}}],
-                    "contexts": [{"name": "double", "context": {"cluster": "double", "user": "someone"}}],
-                }
-            )
-        )
+        config = kubeconfig(tmp_path, port)
         try:
             yield KubernetesTransport(PodAddress("there", "web", kubeconfig=str(config)))
         finally:
@@ -94,6 +92,15 @@ class ExecDouble:
     async def _show(self, request):
         self.requests.append(request)
         return web.json_response(self.pod)
+
+    async def _tell_version(self, _request):
+        if self._version is None:
+            return web.Response(status=403)
+        return web.json_response({"major": "1", "gitVersion": self._version})
+
+    async def _refuse_post(self, request):
+        self.requests.append(request)
+        return web.json_response({"message": "not so", "reason": "Whatever"}, status=self._post)
 
     async def _exec(self, request):
         self.requests.append(request)
@@ -112,3 +119,19 @@ class ExecDouble:
             await self._program(session)
             await socket.close()
         return socket
+
+
+def kubeconfig(tmp_path, port):
+    """Write one that leads to a server on loopback."""
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        json.dumps(
+            {
+                "current-context": "double",
+                "clusters": [{"name": "double", "cluster": {"server": f"http://127.0.0.1:{port}/"}}],
+                "users": [{"name": "someone", "user": {"token": "secret"}}],
+                "contexts": [{"name": "double", "context": {"cluster": "double", "user": "someone"}}],
+            }
+        )
+    )
+    return config

@@ -130,29 +130,33 @@ async def open_spdy(access: Access, address: PodAddress, container: str, argv: S
             )
             if response.status == 101 and response.headers.get("X-Stream-Protocol-Version") == V4:
                 return SpdyLine(session, response)
-            if response.status not in (101, *_NOT_SPOKEN):
-                raise Refused(response.status, await response.content.read(_LONGEST_STATUS))
+            said = b"" if response.status == 101 else await response.content.read(_LONGEST_STATUS)
     except BaseException:
         await session.close()
         raise
     await session.close()
-    return None
+    if response.status in (101, *_NOT_SPOKEN):
+        return None
+    raise Refused(response.status, said)
 
 
 async def get_version(access: Access) -> tuple[int, int] | None:
     """Return the cluster's version, None where it does not say. Raises Refused and Unavailable."""
-    async with _reaching(access), _session(access) as session:
-        async with session.get(
+    async with (
+        _reaching(access),
+        _session(access) as session,
+        session.get(
             f"{access.host}/version",
             headers=await access.headers(),
             proxy=access.proxy,
             proxy_headers=access.proxy_headers,
             server_hostname=access.server_hostname,
             allow_redirects=False,
-        ) as response:
-            body = await response.content.read(_LONGEST_STATUS)
-            if response.status == 401:
-                raise Refused(response.status, body)
+        ) as response,
+    ):
+        body = await response.content.read(_LONGEST_STATUS)
+        if response.status == 401:
+            raise Refused(response.status, body)
     found = re.search(rb'"gitVersion":\s*"v(\d+)\.(\d+)', body)
     return None if found is None else (int(found[1]), int(found[2]))
 

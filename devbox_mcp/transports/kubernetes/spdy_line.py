@@ -97,7 +97,7 @@ class SpdyLine(Line):
         self._session = session
         self._response = response
         self._wire = _Wire(transport)
-        transport.set_protocol(self._wire)
+        transport.set_protocol(self._wire)  # nothing has come yet: servers are silent until the streams are opened
         transport.write(spdy.opening())
 
     async def send(self, data: memoryview) -> None:
