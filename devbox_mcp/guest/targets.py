@@ -18,13 +18,15 @@ from .versions import check_prefix, missing_is_conflict, require_match
 def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[str]] = None) -> Place:
     """Resolve the path of a file to write, through links. Missing parents are made (and added to ``made``), except
     with ``if_match``, which a missing file cannot satisfy: that raises conflict."""
-    check(root, path, if_match)
+    check_prefix(if_match, path)
+    root.policy.check_write(path)
     with missing_is_conflict(if_match, path):
         return root.locate(path, make_parents=if_match is None, made=made)
 
 
 def check(root: Root, path: str, if_match: Optional[str]) -> None:
-    """Raise what can be said of a write before anything is looked at; ``path`` is judged as it is written."""
+    """Raise what ``locate`` raises before it looks at anything, for a path of whose directory it is known that no link
+    leads there."""
     check_prefix(if_match, path)
     root.policy.check_write(path)
     names.parts(path)

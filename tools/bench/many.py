@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import time
 import zipfile
@@ -19,8 +20,7 @@ from tools.bench.report import Row
 from tools.bench.turns import carry_in_turns, row
 from tools.bench.work import MIB, WrongAnswerError
 
-DIRECTORY = SandboxPath("many")
-_REMOTE = f"{ROOT}/{DIRECTORY.text}"
+DIRECTORY = "many"
 
 
 async def compare(cluster: Cluster, scratch: Path, count: int, rounds: int) -> list[Row]:
@@ -30,10 +30,20 @@ async def compare(cluster: Cluster, scratch: Path, count: int, rounds: int) -> l
     hashes = small_files(local, count)
     transport, kubectl = cluster.transport(GUEST), Kubectl(cluster.kubeconfig, cluster.namespace, GUEST)
     backend = ExecBackend(cluster.transport(GUEST), ROOT)
+    turns = itertools.count()
+    directory = DIRECTORY
+
+    def another() -> str:
+        """Name a new directory. Nothing is deleted between two turns: for five seconds ext4 looks at every file that
+        was, again for each new one, and whoever comes next would pay for it."""
+        nonlocal directory
+        directory = f"{DIRECTORY}-{next(turns)}"
+        return directory
 
     async def up() -> float:
+        here = another()
         begun = time.perf_counter()
-        items = [BatchItem(SandboxPath(f"{DIRECTORY.text}/{name}"), (local / name).read_bytes()) for name in hashes]
+        items = [BatchItem(SandboxPath(f"{here}/{name}"), (local / name).read_bytes()) for name in hashes]
         outcomes = await backend.write_batch(items)
         seconds = time.perf_counter() - begun
         if any(outcome.error for outcome in outcomes):
@@ -42,14 +52,13 @@ async def compare(cluster: Cluster, scratch: Path, count: int, rounds: int) -> l
 
     async def down() -> float:
         begun = time.perf_counter()
-        archive = await backend.archive([DIRECTORY], max_bytes=1024 * MIB, max_files=10 * count)
+        archive = await backend.archive([SandboxPath(directory)], max_bytes=1024 * MIB, max_files=10 * count)
         await save(archive.__aiter__(), zipped)
         return time.perf_counter() - begun
 
     async def arrived_there(who: str) -> None:
-        said = await run(transport, "sh", "-c", 'cd "$1" && sha256sum *', "sh", _REMOTE)
+        said = await run(transport, "sh", "-c", 'cd "$1" && sha256sum *', "sh", f"{ROOT}/{directory}")
         same({name: sha256 for sha256, name in map(str.split, said.splitlines())}, hashes, who)
-        await run(transport, "rm", "-r", _REMOTE)
 
     async def arrived_here(who: str) -> None:
         if who == "ours":
@@ -60,12 +69,11 @@ async def compare(cluster: Cluster, scratch: Path, count: int, rounds: int) -> l
             shutil.rmtree(saved)
 
     try:
-        ups = {"ours": up, "kubectl cp": lambda: kubectl.cp_up(local, _REMOTE)}
+        ups = {"ours": up, "kubectl cp": lambda: kubectl.cp_up(local, f"{ROOT}/{another()}")}
         up_timings = await carry_in_turns(ups, rounds, arrived_there)
         await up()
-        downs = {"ours": down, "kubectl cp": lambda: kubectl.cp_down(_REMOTE, saved)}
+        downs = {"ours": down, "kubectl cp": lambda: kubectl.cp_down(f"{ROOT}/{directory}", saved)}
         down_timings = await carry_in_turns(downs, rounds, arrived_here)
-        await arrived_there("ours")
     finally:
         await backend.aclose()
     return [

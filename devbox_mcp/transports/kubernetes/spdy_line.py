@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
@@ -92,8 +92,7 @@ class SpdyLine(Line):
         connection = response.connection
         if connection is None or connection.transport is None:
             raise ConnectionResetError("the connection is closed")
-        transport = connection.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, connection.transport)  # uvloop's is no subclass
         self._session = session
         self._response = response
         self._wire = _Wire(transport)
