@@ -114,7 +114,7 @@ class Upload:
     async def _send(self, chunk: Sequence[bytes]) -> None:
         size = sum(map(len, chunk))
         for attempt in range(1, _ATTEMPTS + 1):
-            pack = self._sent > 0 and await asyncio.to_thread(pays, chunk[0], self._rate)
+            pack = self._sent > 0 and await asyncio.to_thread(pays, max(chunk, key=len), self._rate)
             wire = await asyncio.to_thread(lambda: list(packed(chunk))) if pack else chunk
             args = {"token": self._token, "offset": self._sent, "packed": pack}
             # what is hashed on its way is the whole so far, so that no byte is hashed twice
