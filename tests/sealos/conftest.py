@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +26,12 @@ def served(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[st
             while "http://" not in said:
                 said = process.stderr.readline()
                 assert said, "the server has ended"
+            # or the server would wait, once the pipe is full of its access log
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             yield f"http://{said.partition('http://')[2].partition('/')[0]}"
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ def served(root: str, *options: str) -> Iterator[str]:
             while "http://" not in said:
                 said = process.stderr.readline()
                 assert said, "the server has ended"
+            # or the server would wait, once the pipe is full of its access log
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             yield f"http://{said.partition('http://')[2].partition('/')[0]}/v1/devboxes/box/uploads"
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
 
 
 def metadata(**values: str | bytes) -> str:
