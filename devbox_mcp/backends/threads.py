@@ -45,7 +45,8 @@ class Call:
     def _settle(self, value: Any, failure: BaseException | None) -> None:
         self._settled = True
         if self._finished is not None:
-            self._finished.set_result(None)
+            if not self._finished.done():  # a second cancellation ends the waiting, not the work
+                self._finished.set_result(None)
         elif self.result.done():
             return
         elif failure is None:

@@ -95,7 +95,8 @@ class Feed:
         if self._forget is not None:
             self._forget()
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.cancel()
+            if not self._waiting.cancelling():  # twice would not let it end what it has begun
+                self._waiting.cancel()
             await asyncio.wait([self._waiting])
 
 

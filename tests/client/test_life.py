@@ -140,6 +140,22 @@ def test_closing_ends_the_calls_of_other_threads(devbox: str) -> None:
     ended.shutdown()
 
 
+def test_closing_gives_up_the_transfers_of_other_threads(devbox: str, root: Path) -> None:
+    class Endless:
+        def read(self, size: int, /) -> bytes:
+            return b"x" * size
+
+    begun = threading.Event()
+    box = Devbox(devbox)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(box.fs.upload_large_file, Endless(), "a", on_progress=lambda *_: begun.set())
+        begun.wait()
+        box.close()
+        with pytest.raises(errors.Cancelled, match="the box was closed meanwhile"):
+            sending.result(timeout=30)
+    assert not (root / "a").exists()
+
+
 def test_an_interrupted_call_stops_and_leaves_nothing(devbox: str, root: Path) -> None:
     read, write = os.pipe()
     with Devbox(devbox) as box, os.fdopen(read, "rb", 0) as source, os.fdopen(write, "wb", 0) as sink:
@@ -150,10 +166,16 @@ def test_an_interrupted_call_stops_and_leaves_nothing(devbox: str, root: Path) -
             os.kill(os.getpid(), signal.SIGINT)
             sink.write(b"y")  # lets go the thread that reads, which nothing can interrupt
 
+        async def tasks() -> int:
+            return len(asyncio.all_tasks())
+
+        box.root()
+        before = box._portal.run(tasks())
         threading.Thread(target=interrupt).start()
         sink.write(b"x" * 1000)
         with pytest.raises(KeyboardInterrupt):
             box.fs.upload_large_file(source, "a", on_progress=lambda *_: begun.set())
+        assert box._portal.run(tasks()) <= before
         assert box.fs.list_dir() == []
 
 

@@ -25,7 +25,13 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._calls: set[asyncio.Task[Any]] = set()
         self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end has begun."""
+        return self._ended
 
     def run(self, work: Coroutine[Any, Any, T], /) -> T:
         """Return what a coroutine returns. An interrupted thread cancels it, and waits until it has stopped.
@@ -35,10 +41,13 @@ class Portal:
         """
         outcome: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
+        calls = self._calls
 
         def start() -> None:
             task = loop.create_task(work)
             tasks.append(task)
+            calls.add(task)
+            task.add_done_callback(calls.discard)
             task.add_done_callback(lambda _: _settle(task, outcome))
 
         try:
@@ -75,14 +84,15 @@ class Portal:
             thread.join()
 
     def end(self, last: Callable[[], Awaitable[None]]) -> None:
-        """Begin the end, once, and do not wait for it."""
+        """Begin the end, once, and do not wait for it: calls of other threads are given up, then comes the last."""
+        calls = self._calls
         with self._lock:
             if self._ended:
                 return
             self._ended = True
             loop = self._loop
         if loop is not None and self._pid == os.getpid():
-            loop.call_soon_threadsafe(lambda: asyncio.ensure_future(_finish(last, loop)))
+            loop.call_soon_threadsafe(lambda: asyncio.ensure_future(_finish(calls, last, loop)))
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():
@@ -109,16 +119,22 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-async def _finish(last: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop) -> None:
+async def _finish(
+    calls: set[asyncio.Task[Any]], last: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop
+) -> None:
     try:
+        await _given_up(set(calls))
         await last()
     finally:
-        others = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _given_up(asyncio.all_tasks(loop) - {asyncio.current_task(loop)})
         # one turn later, so that whoever waited for these tasks is told
         loop.call_soon(loop.stop)
+
+
+async def _given_up(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _settle(task: asyncio.Task[T], outcome: Future[T]) -> None:

@@ -45,7 +45,12 @@ class Watch:
         return self
 
     def __next__(self) -> Event:
-        event = None if self._feed.closed else self._portal.run(self._feed.next())
+        try:
+            event = None if self._feed.closed else self._portal.run(self._feed.next())
+        except Cancelled:
+            if not self._portal.ended:
+                raise
+            event = None
         if event is None:
             raise StopIteration
         return event
