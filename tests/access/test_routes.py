@@ -79,7 +79,7 @@ ASKED: dict[str, Asked] = {
     "lines": Asked("lines/a.txt"),
     "find": Asked("find?pattern=*"),
     "search": Asked("search?pattern=one"),
-    "root": Asked("root?absolute=/x", free=True),
+    "root": Asked("root?absolute=/x"),
     "make_directory": Asked("directories/made", b""),
     "move": _json("move", source="a.txt", destination="moved.txt"),
     "copy": _json("copy", source="a.txt", destination="copied.txt"),
