@@ -16,6 +16,7 @@ from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, Unsupported
 from devbox_mcp.guest.policy import Policy
+from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
 
 _ROOT = "?root="
@@ -25,12 +26,13 @@ _ROOT = "?root="
 class Opening:
     """How a devbox is opened: ``read_only`` and the ``deny`` globs hold inside it. ``force`` takes a whole file system
     or home directory as well. ``api_key`` is for a devbox behind HTTP; without it, the environment or the credentials
-    file may have one."""
+    file may have one. ``tally`` counts sessions and chunks."""
 
     read_only: bool = False
     deny: Sequence[str] = ()
     force: bool = False
     api_key: str | None = field(default=None, repr=False)
+    tally: Tally = field(default_factory=Tally, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
     """Open a place behind a transport by the guest, or by the shell dialect where there is no Python for it."""
     from devbox_mcp.backends.exec import ExecBackend  # noqa: PLC0415  as above
 
-    guest = ExecBackend(transport(), root, policy=_policy(opening))
+    guest = ExecBackend(transport(), root, policy=_policy(opening), tally=opening.tally)
     try:
         await guest.root()
     except Unsupported as error:

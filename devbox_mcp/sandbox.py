@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
-from devbox_mcp.audit import AuditLog, AuditRecord, audited
+from devbox_mcp.audit import AuditLog, AuditRecord, Followed, audited
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.callers import OPERATOR, Caller, Scope
 from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, Forbidden, InvalidArgument, TooLarge
@@ -164,13 +164,15 @@ class Sandbox:
             return lines
 
     async def read_bytes(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
-        """Stream a range of bytes; see Backend.read."""
+        """Stream a range of bytes; see Backend.read. Where they do not all go, a second record tells how many did."""
         with self._doing("read", path.text) as record:
             if offset < 0 or (length is not None and length < 0):
                 raise InvalidArgument("read", path.text, "a range of bytes has no negative offset or length")
             content = await self._backend.read(path, offset=offset, length=length)
-            record.bytes = max(content.info.size - content.offset, 0) if length is None else length
-            return content
+            there = max(content.info.size - content.offset, 0)
+            record.bytes = promised = there if length is None else min(length, there)
+        chunks = Followed(content.chunks, promised, lambda: self._recorded("read", path.text))
+        return Content(content.info, content.offset, chunks)
 
     async def write(
         self,

@@ -17,6 +17,7 @@ from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
 from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.tally import Tally
 
 if TYPE_CHECKING:
     from devbox_mcp.settings import Settings  # most of the time that an import of the SDK would take
@@ -95,23 +96,28 @@ async def _open(spec: DevboxSpec, opening: Opening, limits: Limits, audit: Audit
 class Sandboxes:
     """The open devboxes by name; the first is the default one."""
 
-    def __init__(self, opened: Sequence[Sandbox], audit: AuditLog, caller: Caller = OPERATOR) -> None:
+    def __init__(
+        self, opened: Sequence[Sandbox], audit: AuditLog, caller: Caller = OPERATOR, tally: Tally | None = None
+    ) -> None:
         self._by_name = {sandbox.name: sandbox for sandbox in opened}
         self._audit = audit
         self._caller = caller
+        #: What happens behind them.
+        self.tally = tally or Tally()
 
     def called_by(self, caller: Caller) -> Sandboxes:
         """Return those that a caller may reach, with its rights; the others do not exist for it. Only the whole is
         to be closed."""
         reached = [sandbox.called_by(caller) for sandbox in self if caller.may_reach(sandbox.name)]
-        return Sandboxes(reached, self._audit, caller)
+        return Sandboxes(reached, self._audit, caller, self.tally)
 
     @classmethod
     async def open(cls, settings: Settings) -> Sandboxes:
         """Open everything that is configured (the working directory if nothing is). Raises ValueError, OSError,
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
-        opening = Opening(settings.read_only, settings.deny, settings.force)
+        tally = Tally()
+        opening = Opening(settings.read_only, settings.deny, settings.force, tally=tally)
         key = None if settings.audit_key is None else settings.audit_key.get_secret_value()
         audit = open_audit(settings.audit_log, key, settings.audit_anchor)
         opened: list[Sandbox] = []
@@ -123,7 +129,7 @@ class Sandboxes:
                 await sandbox.aclose()
             audit.close()
             raise
-        return cls(opened, audit)
+        return cls(opened, audit, tally=tally)
 
     def __iter__(self) -> Iterator[Sandbox]:
         return iter(self._by_name.values())

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
 
-#: A session with a guest was opened, or opened again after it was lost; a chunk of an upload arrived, or was sent once
-#: more; a call was made once more.
-Event = Literal["session_opened", "session_reopened", "chunk_sent", "chunk_repeated", "call_repeated"]
-
-
-class Tally(Protocol):
-    """Where events are counted."""
-
-    def add(self, event: Event, count: int = 1) -> None:
-        """Count an event; must be quick."""
+#: A session with a guest was opened, or opened again after it was lost; a call was made once more; a chunk of an upload
+#: arrived, or was sent once more.
+Event = Literal["session_opened", "session_reopened", "call_repeated", "chunk_sent", "chunk_repeated"]
 
 
-class NoTally:
-    """Counts nothing."""
+class Tally:
+    """How often each event happened, for whoever wants to know."""
 
-    def add(self, event: Event, count: int = 1) -> None:
-        """Forget it."""
+    def __init__(self) -> None:
+        self._counts: Counter[Event] = Counter()
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        self._counts[event] += 1
+
+    @property
+    def counts(self) -> Mapping[Event, int]:
+        """The numbers so far."""
+        return self._counts

@@ -5,6 +5,7 @@ stands in a file elsewhere, so that whatever is done to the log shows.
 """
 
 from devbox_mcp.audit.chained import ChainedAudit
+from devbox_mcp.audit.followed import Followed
 from devbox_mcp.audit.lines import JsonLinesAudit
 from devbox_mcp.audit.records import AuditLog, AuditRecord, NoAudit, audited
 from devbox_mcp.audit.verify import Trouble, Verdict, verify
@@ -13,6 +14,7 @@ __all__ = [
     "AuditLog",
     "AuditRecord",
     "ChainedAudit",
+    "Followed",
     "JsonLinesAudit",
     "NoAudit",
     "Trouble",

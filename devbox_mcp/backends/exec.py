@@ -39,6 +39,7 @@ from devbox_mcp.paths import ROOT, SandboxPath
 from devbox_mcp.session.calls import ConnectionLost, Incoming, Reply
 from devbox_mcp.session.opening import Wanted
 from devbox_mcp.session.warm import WarmSession
+from devbox_mcp.tally import Tally
 from devbox_mcp.transfer.downloads import Download
 from devbox_mcp.transfer.uploads import Upload, gather
 from devbox_mcp.transports.base import ExecTransport
@@ -64,6 +65,7 @@ class ExecBackend(Backend):
         python: str = "python3",
         idle: float = 300.0,
         deadline: float = 30.0,
+        tally: Tally | None = None,
     ) -> None:
         """``root`` None is the directory that programs are started in. Nothing is connected before the first call,
         which raises Unsupported with ``data["program"]`` where there is no such Python, NotFound, NotDirectory and
@@ -71,7 +73,7 @@ class ExecBackend(Backend):
         policy = policy or Policy()
         wanted = Wanted(root, policy.deny, policy.read_only, use_openat2, python)
         self._transport = transport
-        self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline)
+        self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline, tally=tally)
         self._uploads = ExecUploads(self._session)
 
     async def describe(self) -> Description:

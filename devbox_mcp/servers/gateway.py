@@ -31,7 +31,7 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     access = Access(settings)
     signer = UrlSigner(access, settings, sandboxes.audit)
     door.signer = signer
-    guard = Guard(settings, [sandbox.probe for sandbox in sandboxes])
+    guard = Guard(settings, [sandbox.probe for sandbox in sandboxes], sandboxes.tally)
     api = rest.create(sandboxes)
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))

@@ -12,6 +12,7 @@ from devbox_mcp.errors import DevboxError, NotFound, Timeout, Unavailable, from_
 from devbox_mcp.session.calls import ConnectionLost, Progress, Reply
 from devbox_mcp.session.link import Link
 from devbox_mcp.session.opening import Hello, Wanted, open_session
+from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
 
 #: How often a call is made that may be repeated.
@@ -31,6 +32,7 @@ class WarmSession:
         deadline: float = 30.0,
         beat: float = 20.0,
         silence: float = 60.0,
+        tally: Tally | None = None,
     ) -> None:
         """Unused for ``idle`` seconds it is closed; for ``deadline`` seconds a call tries to connect; ``beat`` and
         ``silence`` are the link's."""
@@ -40,6 +42,8 @@ class WarmSession:
         self._deadline = deadline
         self._beat = beat
         self._silence = silence
+        #: Counts what happens to the session, and to what is sent over it.
+        self.tally = tally or Tally()
         self._opening = asyncio.Lock()
         self._link: Link | None = None
         self._hello: Hello | None = None
@@ -48,6 +52,7 @@ class WarmSession:
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._opened = False
         self._failure: DevboxError | None = None
         self._failed_at = 0.0
         #: How often the sandbox was found to be another one than before.
@@ -92,6 +97,7 @@ class WarmSession:
                 again = body is None and (repeat or not error.may_have_happened)
                 if not again or attempts >= _ATTEMPTS or self._closed:
                     raise
+                self.tally.add("call_repeated")
             finally:
                 self._used = asyncio.get_running_loop().time()
 
@@ -153,6 +159,8 @@ class WarmSession:
                     raise failure from error
             else:
                 if not self._closed:
+                    self.tally.add("session_reopened" if self._opened else "session_opened")
+                    self._opened = True
                     return link
                 await link.aclose()
                 raise Unavailable(op, path, "this devbox was closed")

@@ -125,6 +125,7 @@ class Upload:
             except (ConnectionLost, Integrity):
                 if attempt == _ATTEMPTS:
                     raise
+                self._session.tally.add("chunk_repeated")
                 continue
             except (NotFound, Conflict) as error:
                 raise self._gone() from error
@@ -133,6 +134,7 @@ class Upload:
                 self._left.append(self._token)
                 self._token = str(reply.value)
             break
+        self._session.tally.add("chunk_sent")
         if digest is None:
             for piece in chunk:
                 self._digest.update(piece)

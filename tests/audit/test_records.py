@@ -196,3 +196,31 @@ def test_without_a_log_nothing_is_kept() -> None:
     with audited(log, OPERATOR, "app", "stat", "a.txt") as record:
         record.bytes = 1
     log.close()
+
+
+async def test_a_download_that_breaks_off_is_recorded_with_what_went(audited_box: tuple[Sandbox, Path, Path]) -> None:
+    sandbox, box, log = audited_box
+    await sandbox.write(at("large"), b"x" * 10_000_000)
+    whole = await sandbox.read_bytes(at("large"))
+    assert len(await whole.read()) == 10_000_000
+    await whole.aclose()
+    part = await sandbox.read_bytes(at("large"))
+    went = len(await anext(aiter(part)))
+    await part.aclose()
+    unread = await sandbox.read_bytes(at("large"), offset=1)
+    await unread.aclose()
+    cut = await sandbox.read_bytes(at("large"))
+    taken = [len(await anext(aiter(cut)))]
+    os.truncate(box / "large", 5)
+
+    async def rest() -> None:
+        async for chunk in cut:
+            taken.append(len(chunk))
+
+    with pytest.raises(DevboxError) as broken:
+        await rest()
+    reads = [(line["result"], line["bytes"]) for line in lines(log) if line["op"] == "read"]
+    assert reads == [
+        ("ok", 10_000_000), ("ok", 10_000_000), ("cancelled", went), ("ok", 9_999_999), ("ok", 10_000_000),
+        (broken.value.code, sum(taken)),
+    ]  # fmt: skip

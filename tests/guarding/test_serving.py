@@ -302,7 +302,7 @@ def audited(tmp_path: Path, box: Path) -> Iterator[tuple[int, Path]]:
 
 async def test_a_body_that_stalls_is_408_and_the_old_file_stays(audited: tuple[int, Path], box: Path) -> None:
     port, log = audited
-    answer = await ask(port, head("PUT", f"{FILES}/old.txt", 1_000_000) + b"x" * 300_000)
+    answer = await ask(port, head("PUT", f"{FILES}/old.txt", 30_000_000) + b"x" * 15_000_000)
     assert (answer.status, answer.json()["code"]) == (408, "timeout")
     assert text_of(box / "old.txt") == "old content"
     assert names(box) == ["old.txt"]

@@ -14,15 +14,17 @@ from devbox_mcp.servers.guarding.observe import Observe
 from devbox_mcp.servers.guarding.shared import open_allowance
 from devbox_mcp.servers.guarding.throttle import Throttle, Transfers
 from devbox_mcp.settings import Settings
+from devbox_mcp.tally import Tally
 
 
 class Guard:
     """``outside`` goes around everything, ``inside`` around the doors, where it is known who asks. ``metrics`` is an
     endpoint for the doors; ``drain`` is called when the server is told to end, ``aclose`` when it has."""
 
-    def __init__(self, settings: Settings, probes: Sequence[Probe], measures: Measures | None = None) -> None:
-        """``probes`` ask a devbox each whether it answers. Raises ValueError for a store that cannot be one."""
-        self.measures = measures or Measures()
+    def __init__(self, settings: Settings, probes: Sequence[Probe], tally: Tally | None = None) -> None:
+        """``probes`` ask a devbox each whether it answers; ``tally`` is what the floors below count. Raises
+        ValueError for a store that cannot be one."""
+        self.measures = Measures(tally)
         self.metrics: ASGIApp = Metrics(self.measures)
         self._log = open_log()
         self._readiness = Readiness(probes, self.measures)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from devbox_mcp.tally import Event, Tally
+from devbox_mcp.tally import Tally
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"})
@@ -19,8 +23,11 @@ UNROUTED = "none"
 class Measures:
     """The numbers of one server. Labels are route templates, methods and statuses: sets that have an end."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        """``tally`` is what the floors below count."""
         self.registry = CollectorRegistry()
+        if tally is not None:
+            self.registry.register(_Events(tally))
         names = ("route", "method", "status")
         self._requests = Counter("devbox_mcp_requests", "Requests answered", names, registry=self.registry)
         self._received = Counter("devbox_mcp_received_bytes", "Bytes of bodies", ("route",), registry=self.registry)
@@ -35,9 +42,6 @@ class Measures:
         self._under_way = Gauge("devbox_mcp_requests_under_way", "Requests not yet answered", registry=self.registry)
         self._limited = Counter("devbox_mcp_limited", "Requests refused by a limit", ("limit",), registry=self.registry)
         self._stalled = Counter("devbox_mcp_stalled", "Bodies that stopped arriving", registry=self.registry)
-        self._events = Counter(
-            "devbox_mcp_events", "Sessions, chunks and retries behind the devboxes", ("event",), registry=self.registry
-        )
         self._devboxes = Gauge(
             "devbox_mcp_devboxes_answering", "Devboxes that answered when last asked", registry=self.registry
         )
@@ -80,17 +84,20 @@ class Measures:
         """Tell how many devboxes answered."""
         self._devboxes.set(devboxes)
 
-    def tally(self) -> Tally:
-        """Return what the floors below count with."""
-        return _Events(self._events)
 
+class _Events(Collector):
+    """Asks a tally when Prometheus asks."""
 
-class _Events:
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
 
-    def add(self, event: Event, count: int = 1) -> None:
-        self._counter.labels(event).inc(count)
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "devbox_mcp_events", "Sessions, chunks and retries behind the devboxes", labels=("event",)
+        )
+        for event, count in self._tally.counts.items():
+            family.add_metric((event,), count)
+        yield family
 
 
 class Metrics:
