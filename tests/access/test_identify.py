@@ -19,11 +19,11 @@ from websockets.typing import Subprotocol
 
 from devbox_mcp.servers.access.keys import hashed, new_key
 from tests.access.asking import JSON, ask, rpc
-from tests.access.matrix import HOLDERS, TOKEN, Ground
+from tests.access.matrix import DEVBOXES, HOLDERS, TOKEN, Ground
 from tests.mcp.door import http_server
 
 STAT = "/v1/devboxes/shop/stat/a.txt"
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/readyz", "/health", "/health/ready", "/docs", "/openapi.json")
 REFUSED = [holder.name for holder in HOLDERS if not holder.known]
 
 
@@ -34,7 +34,7 @@ def test_a_key_a_token_and_a_jwt_open(ground: Ground, url: str, name: str, form:
     assert reply.status == 200
 
 
-@pytest.mark.parametrize("path", [STAT, "/v1/devboxes", "/mcp", "/docs", "/openapi.json", "/metrics", "/nothing"])
+@pytest.mark.parametrize("path", [STAT, "/v1/devboxes", "/mcp", "/api/v1/files/list", "/metrics", "/nothing"])
 @pytest.mark.parametrize("name", REFUSED)
 def test_who_is_nobody_gets_nowhere(ground: Ground, url: str, name: str, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
@@ -75,8 +75,11 @@ def test_a_part_of_a_key_or_its_hash_is_no_key(ground: Ground, url: str) -> None
 
 
 @pytest.mark.parametrize("path", OPEN)
-def test_probes_need_no_credential_and_no_name(url: str, path: str) -> None:
-    assert ask(url, path).status == 200
+def test_what_is_the_same_for_everybody_needs_no_credential(ground: Ground, url: str, path: str) -> None:
+    reply = ask(url, path)
+    assert reply.status == 200
+    for name in (*DEVBOXES, str(ground.directory), "reader", "login.example.com"):
+        assert f'"{name}"'.encode() not in reply.body
     assert ask(url, f"{path}/", None).status == 401
 
 
@@ -197,6 +200,27 @@ async def test_a_broken_file_leaves_the_one_before_in_force_and_says_why(changin
     assert ask(url, "/v1/devboxes", {"Authorization": f"Bearer {first}"}).status == 200
     await _until(url, _key(file, "third"), 200)
     await _until(url, first, 401)
+
+
+async def test_a_websocket_outlives_its_key_and_does_nothing_more(changing: tuple[str, Path, Path]) -> None:
+    url, file, _ = changing
+    key = _key(file, "first")
+    await _until(url, key, 200)
+    address = url.replace("http://", "ws://").replace("/mcp", "/v1/devboxes/box/ws")
+    headers = {"Authorization": f"Bearer {key}"}
+    async with connect(address, additional_headers=headers, subprotocols=[Subprotocol("devbox.v1")]) as opened:
+
+        async def status(number: int) -> int:
+            message = {"id": number, "method": "GET", "path": "list/", "query": {}, "headers": {}}
+            await opened.send(json.dumps(message).encode() + b"\n")
+            answer = await opened.recv()
+            assert isinstance(answer, bytes)
+            found: int = json.loads(answer.partition(b"\n")[0])["status"]
+            return found
+
+        assert await status(1) == 200
+        await _until(url, _key(file, "second"), 200)
+        assert await status(2) == 401
 
 
 # -- one session, one caller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -365,7 +366,7 @@ async def test_a_new_key_of_the_issuer_is_found_and_made_up_ones_do_not_ask_ofte
     monkeypatch.setattr(keysets, "_HOLD_OFF_SECONDS", 0.0)
     await who.identify(jwt.encode(claims(), other, "RS256", headers={"kid": "new"}))
     assert publisher.asked == 2
-    await refused(who, jwt.encode(claims(), rsa_key, "RS256", headers={"kid": "old"}))
+    await refused(who, jwt.encode(claims(sub="other"), rsa_key, "RS256", headers={"kid": "old"}))
 
 
 @pytest.mark.parametrize(
@@ -391,19 +392,63 @@ async def test_known_keys_count_on_while_the_issuer_is_down_but_not_for_ever(
 ) -> None:
     publisher.keys = [jwk(rsa_key, "k")]
     who = fetched(tmp_path, publisher)
-    token = jwt.encode(claims(), rsa_key, "RS256", headers={"kid": "k"})
-    await who.identify(token)
+    one, two, three = (
+        jwt.encode(claims(sub=name), rsa_key, "RS256", headers={"kid": "k"}) for name in ("one", "two", "three")
+    )
+    await who.identify(one)
     publisher.status = 500
     monkeypatch.setattr(keysets, "_HOLD_OFF_SECONDS", 0.0)
     monkeypatch.setattr(keysets, "_FRESH_SECONDS", 0.0)
-    await who.identify(token)
+    await who.identify(two)
     assert publisher.asked == 2
     monkeypatch.setattr(keysets, "_STALE_SECONDS", 0.0)
     with pytest.raises(Unavailable):
-        await who.identify(token)
+        await who.identify(three)
 
 
 async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     who = fetched(tmp_path, Publisher("http://127.0.0.1:1/jwks"))
     with pytest.raises(Unavailable):
         await who.identify(jwt.encode(claims(), rsa_key, "RS256", headers={"kid": "k"}))
+
+
+# -- good ones are remembered
+
+
+async def test_a_token_that_was_good_is_not_good_for_ever(
+    tmp_path: Path, publisher: Publisher, rsa_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.keys = [jwk(rsa_key, "k")]
+    who = fetched(tmp_path, publisher)
+    token = jwt.encode(claims(exp=int(time.time()) + 600), rsa_key, "RS256", headers={"kid": "k"})
+    first = await who.identify(token)
+    assert await who.identify(token) == first
+    for altered in (token[:-4] + "AAAA", token + "A"):
+        with pytest.raises(Unauthenticated):
+            await who.identify(altered)
+    monkeypatch.setattr(keysets, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(keysets, "_HOLD_OFF_SECONDS", 0.0)
+    publisher.keys = []
+    assert await who.identify(token) == first
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    with pytest.raises(Unauthenticated, match="does not publish"):
+        await who.identify(token)
+
+
+async def test_a_token_that_was_good_ends_with_its_exp_and_with_its_issuer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = shared(tmp_path, "leeway = 0")
+    ends = int(time.time()) + 2
+    short, long = signed(exp=ends), signed()
+    for token in (short, long):
+        await who.identify(token)
+    while time.time() < ends:  # noqa: ASYNC110  only the clock tells
+        await asyncio.sleep(0.05)
+    assert "expired" in await refused(who, short)
+    clock = time.monotonic()
+    await who.identify(long)
+    (tmp_path / "access.toml").write_text("")
+    monkeypatch.setattr(time, "monotonic", lambda: clock + 5)
+    await refused(who, long)

@@ -208,7 +208,7 @@ def test_off_loopback_the_token_opens(guarded: str, authorization: str | None, s
 
 def test_without_the_token_no_method_and_no_path_is_answered(guarded: str) -> None:
     for method in ("GET", "POST", "DELETE", "PUT", "OPTIONS", "HEAD"):
-        for path in ("/mcp", "/", "/mcp/", "/docs", "/openapi.json", "/metrics", "/.well-known/other", "/healthz/x"):
+        for path in ("/mcp", "/", "/mcp/", "/docs/", "/metrics", "/.well-known/other", "/healthz/x"):
             assert ask(guarded, None, method=method, path=path).status == 401
 
 

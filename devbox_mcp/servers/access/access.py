@@ -15,13 +15,15 @@ from devbox_mcp.errors import Unauthenticated
 from devbox_mcp.servers.access.keys import hashed
 from devbox_mcp.servers.access.keysets import FetchedKeys, FileKeys, KeySource, Secret
 from devbox_mcp.servers.access.stanzas import IssuerStanza, KeyStanza, parse
-from devbox_mcp.servers.access.tokens import Issuer, claimed_issuer, looks_like_token
+from devbox_mcp.servers.access.tokens import Issuer, Verified, claimed_issuer, looks_like_token
 from devbox_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 TOKEN = Caller("token")
 _LOOK_SECONDS = 1.0
+_VERIFIED_SECONDS = 60.0
+_MOST_VERIFIED = 4096
 
 #: What tells that a file is another one than before: its time, size and inode, None where it is not there.
 _Stamp = tuple[int, int, int] | None
@@ -38,12 +40,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Rights:
-    """One version of the access file."""
+    """One version of the access file, and what was verified by it."""
 
     by_hash: Mapping[str, KeyStanza] = field(default_factory=dict)
     by_name: Mapping[str, KeyStanza] = field(default_factory=dict)
     issuers: Mapping[str, Issuer] = field(default_factory=dict)
     stamps: Mapping[Path, _Stamp] = field(default_factory=dict)
+    verified: dict[str, Verified] = field(default_factory=dict)
 
 
 class Access:
@@ -83,12 +86,15 @@ class Access:
                 )
             return stanza.caller
         if looks_like_token(credential) and self._rights.issuers:
+            known = self._rights.verified.get(digest)
+            if known is not None and time.time() < known.until:
+                return known.caller
             issuer = self._rights.issuers.get(claimed_issuer(credential) or "")
             if issuer is None:
                 raise Unauthenticated(
                     "authenticate", "", "the token is of an issuer that does not count here, or cannot be read"
                 )
-            return await issuer.verify(credential)
+            return await self._verified(issuer, credential, digest)
         raise Unauthenticated("authenticate", "", "this key or token is not known")
 
     async def standing(self, name: str) -> Standing | None:
@@ -102,6 +108,17 @@ class Access:
         if stanza is None or stanza.has_expired(time.time()):
             return None
         return Standing(stanza.caller, stanza.hash)
+
+    async def _verified(self, issuer: Issuer, token: str, digest: str) -> Caller:
+        """Verify a token, and remember for a while that it is good: a client sends it with every request, and the
+        signature is most of the work. Raises Unauthenticated, Unavailable."""
+        rights = self._rights
+        found = await issuer.verify(token)
+        if len(rights.verified) >= _MOST_VERIFIED:
+            rights.verified.clear()
+        # into the version of the file that it was verified by, and no other
+        rights.verified[digest] = replace(found, until=min(found.until, time.time() + _VERIFIED_SECONDS))
+        return found.caller
 
     async def _follow(self) -> None:
         """Read the file again if it changed, looking at most once a second; who comes meanwhile meets the old one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -47,6 +48,14 @@ def claimed_issuer(token: str) -> str | None:
     return issuer if isinstance(issuer, str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who a token belongs to, until a time in seconds since 1970."""
+
+    caller: Caller
+    until: float
+
+
 class Issuer:
     """One who may say who somebody is."""
 
@@ -56,8 +65,8 @@ class Issuer:
         self._audiences = list(audiences)
         self._keys = keys
 
-    async def verify(self, token: str) -> Caller:
-        """Return the principal of a token. Raises Unauthenticated, Unavailable."""
+    async def verify(self, token: str) -> Verified:
+        """Return the principal of a token, and its end. Raises Unauthenticated, Unavailable."""
         algorithm, kid = self._header(token)
         key = await self._keys.find(kid, algorithm)
         try:
@@ -72,7 +81,8 @@ class Issuer:
             )
         except _UNREADABLE as error:
             raise _refusal(error) from None
-        return Caller(self._name(claims["sub"]), self._devboxes(claims), self._scopes(claims))
+        caller = Caller(self._name(claims["sub"]), self._devboxes(claims), self._scopes(claims))
+        return Verified(caller, int(claims["exp"]) + self.stanza.leeway)
 
     def _header(self, token: str) -> tuple[str, str | None]:
         """Return algorithm and key id. The algorithm is the stanza's choice, never the token's."""
