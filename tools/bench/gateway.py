@@ -6,6 +6,7 @@ A real ``devbox-mcp serve --http`` on loopback over a directory, with keys, a ch
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import os
 import re
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from devbox_mcp import AsyncDevbox
 from tools import node
 from tools.bench.hammer import Load, Measured, hammer
 from tools.bench.memory import peak
@@ -208,7 +210,34 @@ def stalled(gateway: Gateway, seconds: float) -> list[Fact]:
     ]
 
 
-PARTS = ("small", "large", "stalled")
+async def _round_trips(gateway: Gateway, calls: int) -> dict[str, list[float]]:
+    url = f"http://127.0.0.1:{gateway.port}/v1/devboxes/box"
+    text = "x" * KIB
+    times: dict[str, list[float]] = {"read": [], "written": []}
+    async with AsyncDevbox(url, api_key=gateway.keys[0]) as box:
+        await box.fs.write_file("sdk.txt", text)
+        for number in range(calls + 20):
+            started = time.perf_counter()
+            if await box.fs.read_file("sdk.txt") != text:
+                raise SystemExit("the SDK read something else than it wrote")
+            read = time.perf_counter()
+            await box.fs.write_file("sdk.txt", text)
+            if number >= 20:  # the first ones warm up
+                times["read"].append(read - started)
+                times["written"].append(time.perf_counter() - read)
+    return times
+
+
+def sdk(gateway: Gateway, calls: int) -> list[Fact]:
+    """One small file after the other, by the SDK over its WebSocket."""
+    times = asyncio.run(_round_trips(gateway, calls))
+    return [
+        Fact("1 KB read by the SDK, median", median(times["read"]) * 1e3, "ms", 2),
+        Fact("1 KB written by the SDK (flushed to disk), median", median(times["written"]) * 1e3, "ms"),
+    ]
+
+
+PARTS = ("small", "large", "stalled", "sdk")
 
 
 def measure(gateway: Gateway, options: argparse.Namespace) -> list[Fact]:
@@ -216,6 +245,7 @@ def measure(gateway: Gateway, options: argparse.Namespace) -> list[Fact]:
         "small": lambda: small(gateway, options.seconds),
         "large": lambda: large(gateway, options.large),
         "stalled": lambda: stalled(gateway, options.seconds),
+        "sdk": lambda: sdk(gateway, round(200 * options.seconds)),
     }
     found: list[Fact] = []
     for part in options.only or PARTS:
