@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from devbox_mcp.backends.pieces import add_in_pieces, once
-from devbox_mcp.errors import Conflict, Integrity
+from devbox_mcp.errors import Busy, Conflict, Integrity
 from devbox_mcp.session.calls import ConnectionLost, Reply
 from devbox_mcp.session.warm import WarmSession
 
-#: How often a piece is sent that does not arrive.
-_ATTEMPTS = 4
+#: How often a piece is sent that does not arrive, and the seconds by which the pauses grow while a guest that is cut
+#: off still holds the upload.
+_ATTEMPTS = 6
+_PAUSE = 0.2
 
 
 class ExecUploads:
@@ -44,9 +47,12 @@ class ExecUploads:
         while True:
             try:
                 reply = await self._call("upload_extend", path, {"token": token, "offset": offset}, body=once(piece))
-            except (ConnectionLost, Integrity):
-                if attempt == _ATTEMPTS:
+            except (ConnectionLost, Integrity, Busy) as error:
+                # held by somebody else, unless a connection was lost before
+                if attempt == _ATTEMPTS or (isinstance(error, Busy) and attempt == 1):
                     raise
+                if isinstance(error, Busy):
+                    await asyncio.sleep(_PAUSE * attempt)
                 attempt += 1
             else:
                 return _count(reply.value)
