@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,11 @@ from devbox_mcp.errors import BY_CODE
 
 from .command import Command
 from .conftest import names
+
+
+def waiting(pipe: int) -> int:
+    """How many bytes lie in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_every_error_has_an_exit_code_or_is_the_general_one() -> None:
@@ -44,6 +52,8 @@ def test_what_a_signal_ends_leaves_nothing_half_done(
     assert running.stdin is not None
     running.stdin.write(bytes(3_000_000))  # more than a pipe holds: it has begun
     running.stdin.flush()
+    while waiting(running.stdin.fileno()):
+        os.sched_yield()
     running.send_signal(number)
     assert running.wait(60) == 128 + number, "while its stdin is open, as a terminal's is"
     assert running.communicate() == (b"", b"")
