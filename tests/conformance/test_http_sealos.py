@@ -22,7 +22,71 @@ from .suite import *  # noqa: F403 - the topics, which pytest collects here
 
 TOKEN = "a-token-of-sealos"
 
-LEFT_OUT: dict[str, str] = {}
+LINKS = "listings do not tell links, and the server follows them wherever they lead"
+DIRECTORIES = "the server makes no directories"
+VERSIONS = "the server cannot compare and replace in one step"
+APPEND = "the server has no append"
+PLACE = "whether the server keeps an inode is not known"
+SPECIAL = "listings do not tell special files"
+OWNERS = "a file that is replaced is another one, whose owner and attributes the server does not tell"
+HANDLE = "the root is a path there, and no handle"
+NAMES = "paths travel as JSON there, which holds UTF-8 text only"
+DENY = "deny rules are refused for a devbox behind HTTP"
+DEEP = "every level takes a listing of its own, and a deep tree takes minutes"
+#: A topic, or one test of it.
+LEFT_OUT: dict[str, str] = {
+    "TestLinks": LINKS,
+    "TestVersions": VERSIONS,
+    "TestSpecialFiles": SPECIAL,
+    "TestDenied": DENY,
+    "TestGone.test_the_root_was_deleted": HANDLE,
+    "TestGone.test_another_directory_took_its_name": HANDLE,
+    "TestGone.test_moved_away_nothing_happens_at_its_old_name": HANDLE,
+    "TestDelete.test_recursion_does_not_follow_links": LINKS,
+    "TestDelete.test_the_link_goes_and_its_target_stays": LINKS,
+    "TestDelete.test_through_a_link_on_the_way": LINKS,
+    "TestList.test_links_are_not_entered": LINKS,
+    "TestArchive.test_everything": LINKS,
+    "TestArchive.test_links_are_stored_never_followed": LINKS,
+    "TestArchive.test_through_a_link_out": LINKS,
+    "TestChmod.test_recursive_and_never_through_links": LINKS,
+    "TestChmod.test_not_through_a_link_out": LINKS,
+    "TestChmod.test_the_path_itself_is_followed": LINKS,
+    "TestCopy.test_directory": DIRECTORIES,
+    "TestCopy.test_temporaries_are_left_out": DIRECTORIES,
+    "TestCopy.test_something_is_there": DIRECTORIES,
+    "TestCopy.test_into_itself": DIRECTORIES,
+    "TestCopy.test_very_deep": DIRECTORIES,
+    "TestCopy.test_overwrite_never_merges_or_drops_a_directory_with_entries": DIRECTORIES,
+    "TestCopy.test_not_through_a_link_out": LINKS,
+    "TestNames": NAMES,
+    "TestOldFiles.test_owner": OWNERS,
+    "TestOldFiles.test_attributes": OWNERS,
+    "TestOldFiles.test_a_new_file_of_root_belongs_to_the_directory": OWNERS,
+    "TestOldFiles.test_setgid_directory_hands_on_its_group": OWNERS,
+    "TestOldFiles.test_replacement_breaks_hard_links_and_says_so": OWNERS,
+    "TestOldFiles.test_a_link_is_written_through": LINKS,
+    "TestOldFiles.test_a_dangling_link_is_written_through": LINKS,
+    "TestOldFiles.test_a_link_out_is_not_written_through": LINKS,
+    "TestOldFiles.test_in_place_keeps_hard_links": PLACE,
+    "TestOldFiles.test_in_place_append": PLACE,
+    "TestOldFiles.test_in_place_makes_a_new_file": PLACE,
+    "TestWrite.test_directory[append]": APPEND,
+    "TestWrite.test_append": APPEND,
+    "TestWrite.test_append_makes_the_file": APPEND,
+    "TestWrite.test_append_to_a_large_file": APPEND,
+    "TestWrite.test_body_that_breaks_leaves_nothing[append]": APPEND,
+    "TestCancellation.test_a_streamed_write[0-append]": APPEND,
+    "TestCancellation.test_a_streamed_write[1-append]": APPEND,
+    "TestCancellation.test_a_streamed_write[3-append]": APPEND,
+    "TestCancellation.test_a_streamed_write_to_a_new_place": "what a broken write leaves goes when the server sees it",
+    "TestRead.test_changed_in_place_meanwhile": "the server does not tell versions of a file",
+    "TestMkdir.test_very_deep": DEEP,
+    "TestDelete.test_very_deep": DEEP,
+    "TestDelete.test_wide": DEEP,
+    "TestList.test_a_deep_tree_is_listed_or_said_to_be_too_deep": DEEP,
+    "TestWatch": "times in whole seconds hide changes",
+}
 
 
 class Sealos(Harness):
@@ -42,6 +106,7 @@ class Sealos(Harness):
 async def harness(request: pytest.FixtureRequest, memory: Path) -> AsyncIterator[Harness]:
     topic = request.node.cls.__name__
     reason = LEFT_OUT.get(topic) or LEFT_OUT.get(f"{topic}.{request.node.originalname}")
+    reason = reason or LEFT_OUT.get(f"{topic}.{request.node.name}")
     if reason is not None:
         pytest.skip(reason)
     async with AsyncExitStack() as stack:

@@ -97,7 +97,7 @@ class SealosDouble:
         st = os.stat(place) if place.exists() else os.lstat(place)
         modified = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(st.st_mtime))
         return {
-            "name": place.name, "path": str(place), "size": st.st_size, "isDir": place.is_dir(),
+            "name": _text(place.name), "path": _text(str(place)), "size": st.st_size, "isDir": place.is_dir(),
             "permissions": f"{st.st_mode & 0o777:04o}", "modified": modified,
         }  # fmt: skip
 
@@ -155,6 +155,11 @@ class SealosDouble:
         for one in every:
             os.chmod(one, int(asked["mode"], 8))
         return {"success": True}
+
+
+def _text(name: str) -> str:
+    """Return a name as JSON can hold it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _said(status: int, message: str, **fields: Any) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Asking:
     def __init__(self, base: str, key: str | None, *, tunnel: bool = True) -> None:
         """``key`` is sent as a bearer token, to this server only."""
         self._base = base
+        # at its lowest level it tells every header, and so the key
+        logging.getLogger("hpack").setLevel(logging.INFO)
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.http = httpx2.AsyncClient(
             headers={**headers, "User-Agent": f"devbox-mcp/{__version__}", "Accept-Encoding": "identity"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Mapping
@@ -83,6 +84,7 @@ class WebSocketTransport(httpx2.AsyncBaseTransport):
                 open_timeout=_OPENING,
                 close_timeout=1.0,
                 ssl=self._tls,
+                logger=_silent(),
             )
         except InvalidHandshake:
             self._refused = time.monotonic()
@@ -100,6 +102,13 @@ class WebSocketTransport(httpx2.AsyncBaseTransport):
         self._closed = True
         if self._wire is not None:
             await self._wire.aclose()
+
+
+def _silent() -> logging.Logger:
+    """Return a logger that takes nothing: the library's would be told the key, as a header of the upgrade."""
+    logger = logging.Logger("devbox_mcp.backends.http.websocket")  # noqa: LOG001  its own, which nobody configures
+    logger.disabled = True
+    return logger
 
 
 class _Wire:

@@ -56,7 +56,7 @@ from devbox_mcp.paths import ROOT, SandboxPath
 _LACKS = {
     "versions": "the server cannot compare and replace in one step, so if_match cannot be kept",
     "append": "the server has no append, and to write old and new together would lose what others add meanwhile",
-    "directories": "the server has no mkdir",
+    "directories": "the server has no mkdir, does not make directories for a file, or would not copy them whole",
     "batches": "the server's many files at once are neither atomic nor verified",
     "watching": "the server tells times in seconds and no inode, so changes would be missed",
     "uploads in parts": "the server takes a file in one request only",
@@ -165,9 +165,8 @@ class SealosBackend(Composed):
             raise Exists("write", path.text)
         if old is not None and old.type == "directory":
             raise IsDirectory("write", path.text)
-        above = _parent(path)
-        await self._require_directory(above, "write")
-        temporary = above.child(f"{OWN_PREFIX}part-{secrets.token_hex(8)}")
+        missing = await self._missing(_parent(path), "write")
+        temporary = _parent(path).child(f"{OWN_PREFIX}part-{secrets.token_hex(8)}")
         try:
             size, sha256 = await self._stage(temporary, once(data) if isinstance(data, bytes) else data, path)
             permissions = _permissions(old, executable)
@@ -176,7 +175,8 @@ class SealosBackend(Composed):
             await self._rename(temporary, path, overwrite=mode == "overwrite", op="write")
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._calls.remove_quietly(temporary)
+                for left in (temporary, *missing):  # a directory goes only where it is empty
+                    await self._calls.remove_quietly(left)
             raise
         info = await self._find(path, "write")
         return Written(replace(info, size=size, sha256=sha256), created=old is None)
@@ -206,7 +206,8 @@ class SealosBackend(Composed):
     async def mkdir(self, path: SandboxPath) -> bool:
         found = await self._find_or_none(path, "mkdir")
         if found is None:
-            raise _unsupported("mkdir", path, "directories")
+            await self._make(path, "mkdir")
+            return True
         if found.type != "directory":
             raise Exists("mkdir", path.text)
         return False
@@ -241,7 +242,8 @@ class SealosBackend(Composed):
                 raise Unsupported("move", destination.text, "this server may only replace files")
             if old.type == "directory":
                 raise Exists("move", destination.text, "a directory does not replace a file")
-        await self._require_directory(_parent(destination), "move")
+        if await self._missing(_parent(destination), "move"):
+            await self._make(_parent(destination), "move")
         await self._rename(source, destination, overwrite=overwrite, op="move")
         return await self._find(destination, "move")
 
@@ -315,6 +317,33 @@ class SealosBackend(Composed):
         except NotFound:
             return None
 
+    async def _missing(self, path: SandboxPath, op: str) -> Sequence[SandboxPath]:
+        """Return those of a directory and its parents that are not there, the lowest first. Raises NotDirectory."""
+        missing: tuple[SandboxPath, ...] = ()
+        while (info := await self._find_or_none(path, op)) is None:
+            missing = (*missing, path)
+            path = _parent(path)
+        if info.type != "directory":
+            raise NotDirectory(op, path.text)
+        return missing
+
+    async def _make(self, path: SandboxPath, op: str) -> None:
+        """Make a directory with its parents, by a file in it that goes again: where the server makes them for a file.
+        Raises Unsupported where it does not."""
+        missing = await self._missing(path, op)
+        temporary = path.child(f"{OWN_PREFIX}part-{secrets.token_hex(8)}")
+        try:
+            await self._calls.put(temporary, once(b""))
+        except DevboxError as error:
+            for left in missing:
+                await self._calls.remove_quietly(left)
+            if error.retryable:
+                raise
+            raise _unsupported(op, path, "directories") from error
+        await self._calls.remove_quietly(temporary)
+        if await self._find_or_none(path, op) is None:
+            raise _unsupported(op, path, "directories")
+
     async def _require_directory(self, path: SandboxPath, op: str, asked: SandboxPath | None = None) -> None:
         if path.is_root:
             return
@@ -328,10 +357,11 @@ class SealosBackend(Composed):
     async def _movable(self, source: SandboxPath, destination: SandboxPath, op: str) -> FileInfo:
         if source.is_root or destination.is_root:
             raise InvalidArgument(op, ".", "the root stays where it is")
+        self._check(destination, op)
+        found = await self._find(source, op)
         if f"{destination.text}/".startswith(f"{source.text}/"):
             raise InvalidArgument(op, destination.text, "this is the source, or in it")
-        self._check(destination, op)
-        return await self._find(source, op)
+        return found
 
     async def _count(self, path: SandboxPath) -> int:
         """Return how many entries are beneath a directory."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from devbox_mcp.backends.http.sealos.calls import Calls
-from devbox_mcp.errors import DevboxError
+from devbox_mcp.errors import DevboxError, TooLarge
 from devbox_mcp.guest.globs import Glob
 from devbox_mcp.guest.names import OWN_PREFIX
 from devbox_mcp.models import FileInfo
 from devbox_mcp.paths import SandboxPath
 
 Key = tuple[bytes, ...]
+
+#: Listings of one walk: the server follows links, and where they lead in circles it would go on for very long.
+_MOST_LISTINGS = 5_000
 
 
 class Walk:
@@ -26,6 +29,7 @@ class Walk:
         self._limit = limit
         self._glob = glob
         self._after = () if after is None else _key(top, after)
+        self._listings = 0
         self.found: list[FileInfo] = []
         self.unreadable: list[SandboxPath] = []
         self.more = False
@@ -35,6 +39,12 @@ class Walk:
         await self._enter(self._top, self._depth)
 
     async def _enter(self, here: SandboxPath, depth: int) -> None:
+        self._listings += 1
+        if self._listings > _MOST_LISTINGS:
+            raise TooLarge(
+                "list", here.text, f"there are more than {_MOST_LISTINGS} directories, or links lead in circles",
+                hint="look at a part of it", limit=_MOST_LISTINGS,
+            )  # fmt: skip
         try:
             entries = await self._calls.entries(here, "list")
         except DevboxError as error:
