@@ -92,7 +92,7 @@ class SpdyLine(Line):
         connection = response.connection
         if connection is None or connection.transport is None:
             raise ConnectionResetError("the connection is closed")
-        transport = cast(asyncio.Transport, connection.transport)  # uvloop's is no subclass
+        transport = cast("asyncio.Transport", connection.transport)  # uvloop's is no subclass
         self._session = session
         self._response = response
         self._wire = _Wire(transport)

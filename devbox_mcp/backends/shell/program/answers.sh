@@ -42,7 +42,11 @@ fill() {
     taken=
     {
         taken=1
-        why=$(take ${2:+"$2"} 2>&1 >&8)
+        if [ "$fullblock" ]; then # as `take` does, which takes a process more here
+            why=$(dd bs="$body" count=1 iflag=fullblock ${2:+"$2"} 2>&1 >&8 <&3)
+        else
+            why=$(take ${2:+"$2"} 2>&1 >&8)
+        fi
         set -- "$1" $?
     } 8>>"$1"
     if [ -z "$taken" ]; then
