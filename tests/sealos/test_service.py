@@ -9,6 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from devbox_mcp.backends.http.backend import HttpBackend
+from devbox_mcp.backends.http.opening import open_http
+
 from .conftest import Sealos, served
 
 
@@ -17,7 +20,16 @@ def test_health_is_told(sealos: Sealos) -> None:
     assert told["healthStatus"] == "ok"
     assert told["uptime"].endswith("s")
     assert told["version"]
+    assert told["server"] == "devbox-mcp"
     assert sealos.ok(sealos.client.get("/health/ready")) == {"readinessStatus": "ready", "workspace": True}
+
+
+async def test_our_own_clients_do_not_take_it_for_sealos(address: tuple[str, Path]) -> None:
+    backend = await open_http(address[0])
+    try:
+        assert isinstance(backend, HttpBackend)
+    finally:
+        await backend.aclose()
 
 
 @pytest.mark.parametrize("route", ["process/exec-sync", "process/exec", "process/sync-stream"])

@@ -62,7 +62,8 @@ def create(sandboxes: Sandboxes, settings: Settings) -> FastAPI:
 
     async def health(_request: Request) -> Response:
         uptime = f"{int(time.monotonic() - started)}s"
-        return succeeded({"healthStatus": "ok", "uptime": uptime, "version": __version__})
+        # ``server`` is for our own clients, who have a better protocol to speak to a gateway
+        return succeeded({"healthStatus": "ok", "uptime": uptime, "version": __version__, "server": "devbox-mcp"})
 
     async def ready(_request: Request) -> Response:
         good = await _any_answers(sandboxes)
