@@ -260,7 +260,9 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
             await _until_told(stdio.serve(door.server, pipes))
             return
         from devbox_mcp.servers import gateway, serving
+        from devbox_mcp.servers.guarding.logs import log_as_json
 
+        log_as_json()
         host, port = serving.split_address(settings.http)
         try:
             tls = serving.load_tls(settings.tls_cert, settings.tls_key)

@@ -369,3 +369,17 @@ async def test_unfinished_answers_do_not_occupy_the_servers_end() -> None:
         await connection.reader.readexactly(1000)
         connection.writer.transport.pause_reading()
         await asyncio.wait_for(serving.__aexit__(None, None, None), 20)
+
+
+async def test_what_the_command_logs_is_json(audited: tuple[int, Path], tmp_path: Path) -> None:
+    port, _ = audited
+    await ask(port, asked("GET", f"{FILES}/old.txt"))
+    await ask(port, asked("GET", f"{FILES}/old.txt?secret=hunter2"))
+    await ask(port, asked("GET", f"{FILES}/missing.txt"))
+    await ask(port, b"nonsense\r\n\r\n")
+    said = [line for line in text_of(tmp_path / "log").splitlines() if not line.startswith("devbox-mcp ")]
+    told = [json.loads(line) for line in said]
+    assert [line["status"] for line in told] == [200, 400, 404]
+    assert {line["caller"] for line in told} == {"operator"}
+    assert "hunter2" not in "".join(said)
+    assert "missing" not in "".join(said)

@@ -60,8 +60,12 @@ async def serve(
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
         ws_per_message_deflate=False,
+        # as the command has set up logging; what clients do wrong is told to them
+        log_config=None,
         log_level="error",
         access_log=False,
+        # whoever stands in front is not known, so what a request says of its way here is not believed
+        proxy_headers=False,
         lifespan="on",
         limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=MOST_HEAD,
