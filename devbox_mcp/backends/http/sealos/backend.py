@@ -238,6 +238,8 @@ class SealosBackend(Composed):
         if there is not None:
             if not overwrite:
                 raise Exists("move", destination.text)
+            if there.type == "directory" and await self._count(destination):
+                raise NotEmpty("move", destination.text)
             if there.type == "directory":
                 raise Unsupported("move", destination.text, "this server may only replace files")
             if old.type == "directory":
@@ -359,7 +361,8 @@ class SealosBackend(Composed):
             raise InvalidArgument(op, ".", "the root stays where it is")
         self._check(destination, op)
         found = await self._find(source, op)
-        if f"{destination.text}/".startswith(f"{source.text}/"):
+        within = found.type == "directory" and f"{destination.text}/".startswith(f"{source.text}/")
+        if within or source == destination:
             raise InvalidArgument(op, destination.text, "this is the source, or in it")
         return found
 
