@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import anyio
@@ -60,7 +60,7 @@ class GuestThreads:
             if body is not None:
                 body.cancel()
             with anyio.CancelScope(shield=True):
-                await call.finished()
+                await _settled(asyncio.ensure_future(call.finished()))
             raise
         return result
 
@@ -70,6 +70,13 @@ class GuestThreads:
             loop = asyncio.get_running_loop()
             for threads in (self._workers, self._waiters):
                 await loop.run_in_executor(None, threads.close)
+
+
+async def _settled(task: asyncio.Future[None]) -> None:
+    """Wait for the end of a task that whoever is impatient cannot cancel, however often it tries."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
 
 
 class Body:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -31,8 +30,10 @@ class Stream(Response):
         finally:
             gone.cancel()
             sending.cancel()
-            with suppress(asyncio.CancelledError, OSError):
-                await sending
+            # waited for, not awaited: a second cancellation must not reach what is being closed
+            await asyncio.wait((sending,))
+        if not sending.cancelled() and not isinstance(sending.exception(), OSError):
+            sending.result()
 
     async def _send(self, scope: Scope, send: Send) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,9 +42,13 @@ class Tunnel:
 
 @contextmanager
 def opened(ask: Client, devbox: str = "main", **options: Any) -> Iterator[Tunnel]:
+    """Open a tunnel, and wait in the end until the server has ended all that it was doing for it."""
     options.setdefault("subprotocols", [PROTOCOL])
-    with connect(f"ws://127.0.0.1:{ask.port}/v1/devboxes/{devbox}/ws", max_size=None, **options) as socket:
+    name = f"tunnel-{secrets.token_hex(8)}"
+    address = f"ws://127.0.0.1:{ask.port}/v1/devboxes/{devbox}/ws"
+    with connect(address, max_size=None, additional_headers={"X-Request-Id": name}, **options) as socket:
         yield Tunnel(socket)
+    ask.logged(name)
 
 
 @pytest.fixture
@@ -202,3 +207,16 @@ def test_a_tunnel_that_cannot_be_is_answered_as_http(ask: Client, devbox: str, o
         pass
     assert refused.value.response.status_code == status
     assert json.loads(refused.value.response.body)["status"] == status
+
+
+def test_a_stream_that_is_given_up_and_then_cut_off_is_closed_once(ask: Client) -> None:
+    """The answer is refused as too large, and while the archive is still being ended its client goes away."""
+    for number in range(8):
+        ask("PUT", f"files/{number}", os.urandom(200_000))
+    for _ in range(5):
+        with opened(ask) as tunnel:
+            for number in range(8):
+                tunnel.send(number, "GET", "archive", query={"path": "."})
+            tunnel.receive()
+    # a fault would be in the server's log, which is looked at in the end
+    assert ask("GET", "stat/").status == 200

@@ -43,7 +43,8 @@ class _Tunnel:
     def __init__(self, socket: WebSocket, service: Service) -> None:
         self._socket = socket
         self._service = service
-        self._under_way: dict[int, tuple[Exchange, asyncio.Task[None]]] = {}
+        self._under_way: dict[int, Exchange] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Read until the client goes, or says what makes no sense."""
@@ -75,7 +76,7 @@ class _Tunnel:
             return
         if isinstance(asked, frames.Cancel):
             if asked.number in self._under_way:
-                self._under_way[asked.number][0].cancel()
+                self._under_way[asked.number].cancel()
         elif asked.number in self._under_way:
             raise frames.Malformed(f"the id {asked.number} is under way already")
         elif len(self._under_way) >= _MOST_IN_FLIGHT:
@@ -90,13 +91,17 @@ class _Tunnel:
                 # the key was removed, or the token has expired, since the connection was opened
                 await self._refuse(asked.number, error)
                 return
-            exchange = Exchange(asked, self._scope(asked, caller), self._send)
+            exchange = Exchange(asked, self._scope(asked, caller), self._send, lambda: self._answered(asked.number))
+            self._under_way[asked.number] = exchange
             task = exchange.start(self._service.inside)
-            self._under_way[asked.number] = exchange, task
-            task.add_done_callback(lambda done: self._forget(asked.number, done))
+            self._tasks.add(task)
+            task.add_done_callback(self._forget)
 
-    def _forget(self, number: int, done: asyncio.Task[None]) -> None:
+    def _answered(self, number: int) -> None:
         del self._under_way[number]
+
+    def _forget(self, done: asyncio.Task[None]) -> None:
+        self._tasks.discard(done)
         if not done.cancelled():
             done.exception()  # told by the application's own handler; here the connection has gone
 
@@ -136,7 +141,7 @@ class _Tunnel:
         return [*asked.headers, *((name, value) for name, value in self._socket.scope["headers"] if name == b"host")]
 
     async def _end_all(self) -> None:
-        tasks = [task for _, task in self._under_way.values()]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -19,11 +19,13 @@ _EVENTS = b"text/event-stream"
 class Exchange:
     """Runs a request and sends its answer."""
 
-    def __init__(self, asked: Asked, scope: Scope, send: Send) -> None:
-        """``scope`` is the request's, complete."""
+    def __init__(self, asked: Asked, scope: Scope, send: Send, answered: Callable[[], None]) -> None:
+        """``scope`` is the request's, complete. ``answered`` is called before the last message is sent: whoever has
+        it may use the id again, whatever still has to be closed."""
         self._asked = asked
         self._scope = scope
         self._send = send
+        self._answered = answered
         self._given = False
         self._status = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -124,4 +126,5 @@ class Exchange:
             self._done = True
             # to what still runs, this is a client that went away
             self._over.set()
+            self._answered()
             await self._send(message)
