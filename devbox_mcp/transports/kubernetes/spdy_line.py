@@ -14,6 +14,8 @@ from devbox_mcp.transports.kubernetes.lines import Line
 
 #: Bytes that are kept of what comes; then the connection is not read any further.
 _ENOUGH = 256 * 1024
+#: Bytes that wait here to go out: small frames are to overtake large ones before it comes to this.
+_WAITING = 128 * 1024
 
 
 class _Wire(asyncio.Protocol):
@@ -96,6 +98,7 @@ class SpdyLine(Line):
         self._session = session
         self._response = response
         self._wire = _Wire(transport)
+        transport.set_write_buffer_limits(high=_WAITING)
         transport.set_protocol(self._wire)  # nothing has come yet: servers are silent until the streams are opened
         transport.write(spdy.opening())
 
