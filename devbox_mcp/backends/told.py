@@ -8,8 +8,11 @@ percent-encoded text. ``mode`` is octal text, for people.
 from __future__ import annotations
 
 import os
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 from urllib.parse import quote_from_bytes
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from devbox_mcp.models import (
     Event,
@@ -27,7 +30,11 @@ from devbox_mcp.models import (
 )
 from devbox_mcp.paths import SandboxPath
 
+#: What is written below a field is its description in the schema.
+_documented = with_config(ConfigDict(use_attribute_docstrings=True))
 
+
+@_documented
 class InfoJson(TypedDict):
     """One entry of a devbox."""
 
@@ -52,6 +59,7 @@ class InfoJson(TypedDict):
     """of the content, in hex, where it is known"""
 
 
+@_documented
 class WrittenJson(TypedDict):
     """A file after a write."""
 
@@ -64,6 +72,7 @@ class WrittenJson(TypedDict):
     """other hard links that keep the old content"""
 
 
+@_documented
 class PageJson(TypedDict):
     """Entries in the order of their names' bytes."""
 
@@ -74,6 +83,7 @@ class PageJson(TypedDict):
     """directories that could not be looked into"""
 
 
+@_documented
 class NamesJson(TypedDict):
     """A listing by name."""
 
@@ -88,6 +98,7 @@ class NamesJson(TypedDict):
     unreadable: list[str]
 
 
+@_documented
 class WindowJson(TypedDict):
     """What is told of a window of lines."""
 
@@ -105,6 +116,7 @@ class WindowJson(TypedDict):
     """a NUL byte was seen, and no line is shown"""
 
 
+@_documented
 class RootJson(TypedDict):
     """The place of an absolute path."""
 
@@ -112,24 +124,28 @@ class RootJson(TypedDict):
     """null where it is outside the root"""
 
 
+@_documented
 class CreatedJson(TypedDict):
     """Whether a directory is new."""
 
     created: bool
 
 
+@_documented
 class DeletedJson(TypedDict):
     """How many entries went."""
 
     deleted: int
 
 
+@_documented
 class ChangedJson(TypedDict):
     """How many entries got other permission bits."""
 
     changed: int
 
 
+@_documented
 class EditedJson(TypedDict):
     """What an edit did, or would do."""
 
@@ -143,6 +159,7 @@ class EditedJson(TypedDict):
     """null for a dry run"""
 
 
+@_documented
 class FoundJson(TypedDict):
     """Entries that match a glob."""
 
@@ -152,6 +169,7 @@ class FoundJson(TypedDict):
     unreadable: int
 
 
+@_documented
 class MatchJson(TypedDict):
     """One line that matches."""
 
@@ -162,6 +180,7 @@ class MatchJson(TypedDict):
     after: list[str]
 
 
+@_documented
 class MatchesJson(TypedDict):
     """Lines that match, in the order of paths and lines."""
 
@@ -174,6 +193,7 @@ class MatchesJson(TypedDict):
     unreadable: int
 
 
+@_documented
 class EventJson(TypedDict):
     """One change."""
 
@@ -184,6 +204,7 @@ class EventJson(TypedDict):
     """the old name of what moved"""
 
 
+@_documented
 class EventsJson(TypedDict):
     """Changes since a cursor."""
 
