@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 
@@ -94,7 +94,7 @@ class SpdyLine(Line):
         connection = response.connection
         if connection is None or connection.transport is None:
             raise ConnectionResetError("the connection is closed")
-        transport = cast("asyncio.Transport", connection.transport)  # uvloop's is no subclass
+        transport = connection.transport
         self._session = session
         self._response = response
         self._wire = _Wire(transport)
