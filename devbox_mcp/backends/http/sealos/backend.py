@@ -122,6 +122,8 @@ class SealosBackend(Composed):
         if depth < 1 or limit < 1:
             raise InvalidArgument("list", path.text, "depth and limit are at least 1")
         self._check(path, "list")
+        if after is not None and not path.is_root and not after.text.startswith(f"{path.text}/"):
+            raise InvalidArgument("list", path.text, "the cursor is of another listing")
         with as_one("list"):
             wanted = None if glob is None else Glob(glob)
         await self._require_directory(path, "list")
