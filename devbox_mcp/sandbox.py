@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
+from devbox_mcp.arriving import Uploads
 from devbox_mcp.audit import AuditLog, AuditRecord, Followed, audited
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.callers import OPERATOR, Caller, Scope
@@ -65,6 +66,11 @@ class Sandbox:
     def called_by(self, caller: Caller) -> Sandbox:
         """Return the same open devbox as a caller meets it: with its rights, and its name in the audit log."""
         return Sandbox(self.name, self._backend, self.root, self.limits, self._audit, caller, self._reviser)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Files that arrive in parts."""
+        return Uploads(self._backend, lambda path: self._doing("upload", path, Scope.WRITE))
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -329,57 +335,6 @@ class Sandbox:
             except DevboxError:
                 continue
         return outcomes
-
-    async def upload_begin(
-        self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
-    ) -> None:
-        """Begin a resumable upload; see Backend.upload_begin."""
-        with self._doing("upload", path.text, Scope.WRITE):
-            await self._backend.upload_begin(path, token, mode=mode, if_match=if_match)
-
-    async def upload_size(self, path: SandboxPath, token: str) -> int:
-        """Return how much of an upload has arrived."""
-        with self._doing("upload", path.text, Scope.WRITE):
-            return await self._backend.upload_size(path, token)
-
-    async def upload_add(
-        self,
-        path: SandboxPath,
-        token: str,
-        offset: int,
-        data: bytes | AsyncIterator[bytes],
-        *,
-        whole: bool = False,
-    ) -> int:
-        """Add to an upload; see Backend.upload_add."""
-        with self._doing("upload", path.text, Scope.WRITE) as record:
-            size = await self._backend.upload_add(path, token, offset, data, whole=whole)
-            record.bytes = size - offset
-            return size
-
-    async def upload_finish(
-        self,
-        path: SandboxPath,
-        token: str,
-        size: int,
-        *,
-        sha256: str | None = None,
-        mode: WriteMode = "overwrite",
-        if_match: str | None = None,
-        executable: bool | None = None,
-    ) -> Written:
-        """Let an upload become the file; see Backend.upload_finish."""
-        with self._doing("upload", path.text, Scope.WRITE) as record:
-            written = await self._backend.upload_finish(
-                path, token, size, sha256=sha256, mode=mode, if_match=if_match, executable=executable
-            )
-            record.sha256, record.bytes = written.info.sha256, written.info.size
-            return written
-
-    async def upload_abandon(self, path: SandboxPath, token: str) -> None:
-        """Remove what has arrived of an upload."""
-        with self._doing("upload", path.text, Scope.WRITE):
-            await self._backend.upload_abandon(path, token)
 
     async def archive(
         self,

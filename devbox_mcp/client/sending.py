@@ -81,14 +81,14 @@ class Sending:
             return await self._finish(wanted)
         except BaseException:
             with anyio.move_on_after(_CLEARING, shield=True), suppress(DevboxError):
-                await self._sandbox.upload_abandon(self._path, self._token)
+                await self._sandbox.uploads.abandon(self._path, self._token)
             raise
 
     async def _begin(self, wanted: Wanted) -> None:
         while True:
             try:
                 # begun already, it stays as it is
-                await self._sandbox.upload_begin(self._path, self._token, mode=wanted.mode, if_match=wanted.if_match)
+                await self._sandbox.uploads.begin(self._path, self._token, mode=wanted.mode, if_match=wanted.if_match)
             except _PASSING as error:
                 await self._pause(error)
             else:
@@ -99,7 +99,7 @@ class Sending:
         try:
             async with here.source(self._local, offset=self.size) as opened:
                 self._check(opened.revision)
-                self.size = await self._sandbox.upload_add(
+                self.size = await self._sandbox.uploads.add(
                     self._path, self._token, self.size, self._told(opened.chunks, opened.size)
                 )
                 return self.size == opened.size
@@ -122,7 +122,7 @@ class Sending:
     async def _look(self) -> None:
         """Ask how much has arrived."""
         try:
-            size = await self._sandbox.upload_size(self._path, self._token)
+            size = await self._sandbox.uploads.size(self._path, self._token)
         except _PASSING as error:
             await self._pause(error)
         else:
@@ -145,7 +145,7 @@ class Sending:
         asked = False
         while True:
             try:
-                return await self._sandbox.upload_finish(
+                return await self._sandbox.uploads.finish(
                     self._path,
                     self._token,
                     self.size,

@@ -52,8 +52,8 @@ BEGIN = Operation(
 @ROUTES.add(BEGIN)
 async def begin(call: Call) -> Response:
     token = _token(call)
-    await call.sandbox.upload_begin(call.path, token, mode=call.get(MODE), if_match=call.get(IF_MATCH))
-    return told({"size": await call.sandbox.upload_size(call.path, token)})
+    await call.sandbox.uploads.begin(call.path, token, mode=call.get(MODE), if_match=call.get(IF_MATCH))
+    return told({"size": await call.sandbox.uploads.size(call.path, token)})
 
 
 LOOK = Operation(
@@ -63,7 +63,7 @@ LOOK = Operation(
 
 @ROUTES.add(LOOK)
 async def look(call: Call) -> Response:
-    return told({"size": await call.sandbox.upload_size(call.path, _token(call))})
+    return told({"size": await call.sandbox.uploads.size(call.path, _token(call))})
 
 
 ADD = Operation(
@@ -91,7 +91,7 @@ async def add(call: Call) -> Response:
             digest.check(body, OP, path.text)
         else:
             body = digest.checked(body, OP, path.text)
-    size = await call.sandbox.upload_add(path, _token(call), call.get(OFFSET), body, whole=call.get(WHOLE))
+    size = await call.sandbox.uploads.add(path, _token(call), call.get(OFFSET), body, whole=call.get(WHOLE))
     return told({"size": size})
 
 
@@ -104,7 +104,7 @@ FINISH = Operation(
 
 @ROUTES.add(FINISH)
 async def finish(call: Call) -> Response:
-    written = await call.sandbox.upload_finish(
+    written = await call.sandbox.uploads.finish(
         call.path,
         _token(call),
         call.get(SIZE),
@@ -130,7 +130,7 @@ ABANDON = Operation(
 
 @ROUTES.add(ABANDON)
 async def abandon(call: Call) -> Response:
-    await call.sandbox.upload_abandon(call.path, _token(call))
+    await call.sandbox.uploads.abandon(call.path, _token(call))
     return told({"abandoned": True})
 
 

@@ -223,13 +223,13 @@ async def create(call: Call) -> Response:
     with_part = incoming.media_type(call.request) == _CONTENT
     if not with_part and _has_body(call):
         incoming.require_type(call.request, OP, path.text, _CONTENT)
-    await call.sandbox.upload_begin(path, ticket.token, mode=ticket.mode, if_match=ticket.if_match)
+    await call.sandbox.uploads.begin(path, ticket.token, mode=ticket.mode, if_match=ticket.if_match)
     try:
         standing = await (_add(call, ticket, 0) if with_part else _grown(call, ticket, 0))
     except BaseException:
         # nobody was told the address
         with suppress(DevboxError):
-            await call.sandbox.upload_abandon(path, ticket.token)
+            await call.sandbox.uploads.abandon(path, ticket.token)
         raise
     # relative, for a proxy may have put this address beneath another
     location = f"uploads/{ticket.encode()}"
@@ -241,7 +241,7 @@ async def create(call: Call) -> Response:
 async def look(call: Call) -> Response:
     ticket = _ticket(call)
     try:
-        standing = await _grown(call, ticket, await call.sandbox.upload_size(ticket.place, ticket.token))
+        standing = await _grown(call, ticket, await call.sandbox.uploads.size(ticket.place, ticket.token))
     except NotFound:
         standing = await _finished(call, ticket)
     headers = _told(standing, expires=False)
@@ -267,8 +267,8 @@ async def add(call: Call) -> Response:
 @_resumable
 async def end(call: Call) -> Response:
     ticket = _ticket(call)
-    await call.sandbox.upload_size(ticket.place, ticket.token)
-    await call.sandbox.upload_abandon(ticket.place, ticket.token)
+    await call.sandbox.uploads.size(ticket.place, ticket.token)
+    await call.sandbox.uploads.abandon(ticket.place, ticket.token)
     return _answer(204)
 
 
@@ -288,11 +288,11 @@ async def _add(call: Call, ticket: Ticket, offset: int) -> Standing:
     checked = None if checksum is None else Checksum(checksum)
     body: AsyncIterator[bytes] = incoming.pieces(call.request, OP, ticket.path, max(ticket.length - offset, 0))
     if checked is None:
-        size = await call.sandbox.upload_add(ticket.place, ticket.token, offset, body)
+        size = await call.sandbox.uploads.add(ticket.place, ticket.token, offset, body)
         return await _grown(call, ticket, size)
     body = checked.checked(body, ticket.path)
     try:
-        size = await call.sandbox.upload_add(ticket.place, ticket.token, offset, body, whole=True)
+        size = await call.sandbox.uploads.add(ticket.place, ticket.token, offset, body, whole=True)
     except Integrity as error:
         raise HttpFailure(error, 460) from error
     return await _grown(call, ticket, size)
@@ -302,7 +302,7 @@ async def _grown(call: Call, ticket: Ticket, size: int) -> Standing:
     """Finish an upload of which all has arrived."""
     if size < ticket.length:
         return Standing(size)
-    written = await call.sandbox.upload_finish(
+    written = await call.sandbox.uploads.finish(
         ticket.place,
         ticket.token,
         ticket.length,
