@@ -9,7 +9,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster check format bench conformance wheel pin clean
+.PHONY: help demo test test-cluster check format bench conformance examples evaluation wheel pin clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -40,6 +40,12 @@ bench: .venv/node ## compare with the official filesystem server
 conformance: .venv/node ## the official conformance suite and the Inspector's strict check
 	$(BIN)/python -m pytest -m conformance -s tests/mcp_conformance
 
+examples: .cache/agents/ready .cache/agents-langchain/ready ## the examples for agents, with a scripted model
+	$(BIN)/python -m pytest -n $(WORKERS) $(or $(TESTS),tests/examples)
+
+evaluation: .cache/agents/ready ## what errands cost a model: calls, tokens, errors it recovered from
+	PATH="$(abspath .cache/agents/bin):$$PATH" python examples/agents/scripted python examples/agents/evaluation $(ARGS)
+
 wheel: .venv/ready ## build dist/*.whl
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
@@ -56,6 +62,22 @@ wheel: .venv/ready ## build dist/*.whl
 	$(PIP) install --require-hashes --only-binary :all: -r constraints/node.txt
 	@touch $@
 
+# The examples' frameworks, in environments of their own. Beside the first is devbox-mcp as users have it; the second,
+# whose MCP SDK is older, starts it as a program of another environment.
+.cache/agents/ready: constraints/agents.txt | .venv/ready
+	$(BIN)/python -m venv --clear .cache/agents
+	.cache/agents/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: \
+		-r constraints/agents.txt
+	$(BIN)/python -c 'from hatchling.build import build_editable; build_editable(".cache/agents")'
+	.cache/agents/bin/python -m pip --disable-pip-version-check --quiet install --no-deps .cache/agents/*.whl
+	@touch $@
+
+.cache/agents-langchain/ready: constraints/agents-langchain.txt | .venv/ready
+	$(BIN)/python -m venv --clear .cache/agents-langchain
+	.cache/agents-langchain/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		--only-binary :all: -r constraints/agents-langchain.txt
+	@touch $@
+
 # Renew the pins: the newest releases that pyproject.toml admits, with the hashes of all their files.
 UPGRADE ?= --upgrade
 PIN = .cache/pin/bin/uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-annotate --no-header \
@@ -67,7 +89,7 @@ pin: ## renew constraints/*.txt
 	$(PIN) pyproject.toml --python-version 3.11 --constraint constraints/dev.txt -o constraints/runtime.txt
 	$(PIN) --group pyproject.toml:node --python-version 3.11 -o constraints/node.txt
 	$(PIN) --group pyproject.toml:docs --python-version 3.11 -o constraints/docs.txt
-	$(PIN) --group pyproject.toml:agents --python-version 3.11 -o constraints/agents.txt
+	$(PIN) pyproject.toml --group pyproject.toml:agents --python-version 3.11 -o constraints/agents.txt
 	$(PIN) --group pyproject.toml:agents-langchain --python-version 3.11 -o constraints/agents-langchain.txt
 	$(PIN) --group pyproject.toml:guest --python-version 3.8 -o constraints/guest.txt
 

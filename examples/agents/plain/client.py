@@ -8,7 +8,7 @@ from mcp.client.stdio import StdioServerParameters
 
 
 async def main(directory: str) -> None:
-    server = StdioServerParameters(command=sys.executable, args=["-m", "devbox_mcp", "serve", directory, "--read-only"])
+    server = StdioServerParameters(command="devbox-mcp", args=["serve", directory, "--read-only"])
     async with Client(server) as client:
         print(client.instructions, end="\n\n")
         found = await client.call_tool("search_text", {"pattern": r"\bTODO\b", "glob": "*.py", "context": 2})
