@@ -8,6 +8,8 @@
 What is imported from here is loaded when it is asked for: the server and the command line need little of it.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as type checkers take it; typing itself would be most of this import

@@ -15,9 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from fsspec import AbstractFileSystem
-from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.utils import isfilelike, stringify_path
+try:
+    from fsspec import AbstractFileSystem
+    from fsspec.callbacks import DEFAULT_CALLBACK
+    from fsspec.utils import isfilelike, stringify_path
+except ModuleNotFoundError as error:
+    raise ImportError("the packages for fsspec are missing; pip install 'devbox-mcp[fsspec]'") from error
 
 from devbox_mcp.client.blocking.devbox import Devbox, forgettable
 from devbox_mcp.client.shapes import FileInfo

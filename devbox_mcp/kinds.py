@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, Unsupported
+from devbox_mcp.extras import HTTP, KUBERNETES
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
@@ -109,6 +110,7 @@ async def _open_kubernetes(target: str, opening: Opening) -> Backend:
     # imported late: aiohttp alone would double the local server's start
     from devbox_mcp.transports.kubernetes import KubernetesTransport, PodAddress  # noqa: PLC0415
 
+    KUBERNETES.require()
     address = PodAddress.parse(f"k8s:{target}")
     return await _open_there(lambda: KubernetesTransport(address), address.root, opening)
 
@@ -149,6 +151,7 @@ async def _open_there(transport: Callable[[], ExecTransport], root: str | None, 
 
 
 async def _open_http(target: str, opening: Opening, scheme: str) -> Backend:
+    HTTP.require()
     from devbox_mcp.backends.http import open_http  # noqa: PLC0415  as above
 
     if opening.deny:

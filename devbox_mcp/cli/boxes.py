@@ -14,6 +14,7 @@ from devbox_mcp.cli.failing import Failed, advice, wrong_usage
 from devbox_mcp.cli.locations import Location
 from devbox_mcp.credentials import VARIABLE
 from devbox_mcp.errors import DevboxError
+from devbox_mcp.extras import HTTP
 from devbox_mcp.kinds import KINDS, Opening, open_directory
 from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
@@ -98,12 +99,13 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
     limits = Limits(file=_ANY_SIZE, transfer=_ANY_SIZE)
     if devbox is None:
         return Sandbox("local", open_directory("/"), "/", limits, NoAudit())
-    if _kind(devbox) in ("http", "https"):
-        _keep_retries_quiet()
     opening = Opening(force=True)
     if settings is not None:
         opening = Opening(settings.read_only, settings.deny, force=True)
     try:
+        if _kind(devbox) in ("http", "https"):
+            HTTP.require()
+            _keep_retries_quiet()
         return await open_devbox(_target(devbox, settings), opening, limits)
     except DevboxError as error:
         raise Failed(error.code, devbox, error.detail, advice(error.code, error.hint, error.default_hint)) from error

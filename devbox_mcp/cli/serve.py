@@ -186,6 +186,14 @@ def _start(main: Coroutine[Any, Any, None], settings: Settings) -> None:
 
         asyncio.run(main)
         return
+    from devbox_mcp.errors import Unsupported
+    from devbox_mcp.extras import GATEWAY
+
+    try:
+        GATEWAY.require()
+    except Unsupported as error:
+        main.close()
+        _refuse(f"{error.detail}; {error.hint}")
     from devbox_mcp.servers import serving
 
     serving.run(main)
@@ -237,7 +245,8 @@ async def _run(settings: Settings) -> None:
         sandboxes = await Sandboxes.open(settings)
     except DevboxError as error:
         hint = f"; {error.hint}" if error.hint else ""
-        _refuse(f"cannot open the devbox {error.path}: {error.detail}{hint}")
+        which = "" if str(error.path) == "." else f" {error.path}"
+        _refuse(f"cannot open the devbox{which}: {error.detail}{hint}")
     except (OSError, ValueError) as error:
         _refuse(str(error))
     try:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devbox_mcp.errors import DevboxError, InvalidArgument, NotFound, PermissionDenied, Unavailable, Unsupported
+from devbox_mcp.errors import DevboxError, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from devbox_mcp.extras import KUBERNETES
 from devbox_mcp.transports.kubernetes.address import PodAddress
 
 if TYPE_CHECKING:
@@ -73,12 +74,8 @@ async def access_to(address: PodAddress) -> Access:
 
 
 def _import() -> None:
-    try:
-        importlib.import_module("kubernetes.aio.config")
-    except ImportError as error:
-        raise Unsupported(
-            "start", ".", "the packages for Kubernetes are missing", hint="pip install 'devbox-mcp[kubernetes]'"
-        ) from error
+    KUBERNETES.require()
+    importlib.import_module("kubernetes.aio.config")
 
 
 def _kubeconfig(address: PodAddress) -> str | None:
