@@ -9,7 +9,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster check format bench conformance examples evaluation wheel pin clean
+.PHONY: help demo test test-cluster check format bench conformance examples evaluation docs wheel pin clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,6 +46,9 @@ examples: .cache/agents/ready .cache/agents-langchain/ready ## the examples for 
 evaluation: .cache/agents/ready ## what errands cost a model: calls, tokens, errors it recovered from
 	PATH="$(abspath .cache/agents/bin):$$PATH" python examples/agents/scripted python examples/agents/evaluation $(ARGS)
 
+docs: .cache/docs/ready ## build the documentation's site into site/
+	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --quiet --strict
+
 wheel: .venv/ready ## build dist/*.whl
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
@@ -78,6 +81,12 @@ wheel: .venv/ready ## build dist/*.whl
 		--only-binary :all: -r constraints/agents-langchain.txt
 	@touch $@
 
+.cache/docs/ready: constraints/docs.txt
+	$(PYTHON) -m venv --clear .cache/docs
+	.cache/docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: \
+		-r constraints/docs.txt
+	@touch $@
+
 # Renew the pins: the newest releases that pyproject.toml admits, with the hashes of all their files.
 UPGRADE ?= --upgrade
 PIN = .cache/pin/bin/uv pip compile --quiet $(UPGRADE) --universal --generate-hashes --no-annotate --no-header \
@@ -94,4 +103,4 @@ pin: ## renew constraints/*.txt
 	$(PIN) --group pyproject.toml:guest --python-version 3.8 -o constraints/guest.txt
 
 clean: ## remove what make made
-	rm -rf .venv .bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist site
