@@ -28,7 +28,7 @@ class Extra:
 
 
 KUBERNETES = Extra("kubernetes", "Kubernetes", ("aiohttp", "kubernetes"))
-HTTP = Extra("http", "devboxes behind HTTP", ("h2", "httpx2", "stamina", "websockets"))
+HTTP = Extra("http", "devboxes behind HTTP", ("h2", "httpx2", "websockets"))
 GATEWAY = Extra(
     "gateway",
     "serving HTTP",

@@ -105,20 +105,12 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
     try:
         if _kind(devbox) in ("http", "https"):
             HTTP.require()
-            _keep_retries_quiet()
         return await open_devbox(_target(devbox, settings), opening, limits)
     except DevboxError as error:
         raise Failed(error.code, devbox, error.detail, advice(error.code, error.hint, error.default_hint)) from error
     except (OSError, ValueError) as error:
         code = "not_found" if str(error).startswith("there is no directory") else "invalid_argument"
         raise Failed(code, "", str(error)) from error
-
-
-def _keep_retries_quiet() -> None:
-    """Let the library that repeats requests say nothing: where structlog is installed it would print to stdout."""
-    from stamina.instrumentation import set_on_retry_hooks
-
-    set_on_retry_hooks(())
 
 
 def _settings() -> Settings | None:

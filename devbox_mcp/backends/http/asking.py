@@ -6,25 +6,24 @@ import asyncio
 import importlib.util
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import anyio
 import httpx2
-import stamina
 
 from devbox_mcp import __version__
 from devbox_mcp.backends.http import failures
 from devbox_mcp.backends.http.address import query
 from devbox_mcp.backends.http.failures import Lost, failure, lost
+from devbox_mcp.backends.http.persistence import Again, persistently
 from devbox_mcp.backends.http.websocket import WebSocketTransport
 from devbox_mcp.errors import DevboxError, Integrity, Unavailable
 
 T = TypeVar("T")
 
-_ATTEMPTS = 4
 _LONGEST_WAIT = 30.0
 #: Bytes of an answer that is read as a whole.
 _MOST_ANSWER = 96 << 20
@@ -42,15 +41,6 @@ class Answer:
     status: int
     headers: httpx2.Headers
     body: bytes
-
-
-class _Again(Exception):
-    """It may be tried once more, ``after`` seconds where the server said so."""
-
-    def __init__(self, error: Exception, after: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.after = after
 
 
 class Asking:
@@ -147,16 +137,16 @@ class Asking:
                 answer = await self._whole(client, request)
             except Lost as error:
                 self.check_open(op, path)
-                raise (_Again(error) if repeat or not error.sent else error) from error
+                raise (Again(error) if repeat or not error.sent else error) from error
             if accept(answer.status):
                 return answer
             failed = failure(answer.status, answer.headers.get("content-type", ""), answer.body, op, path)
             if answer.status == 413 and method == "GET" and client is not self.http:
                 client = self.http  # it is more than a message holds
-                raise _Again(failed, 0.0)
+                raise Again(failed, 0.0)
             raise _again(failed, answer.status, answer.headers)
 
-        return await _persistently(once)
+        return await persistently(once)
 
     def request(
         self,
@@ -197,7 +187,7 @@ class Asking:
                 response = await self.open(self.request(method, route, parameters, headers, body))
             except Lost as error:
                 self.check_open(op, path)
-                raise _Again(error.told(op, path, changes=False)) from error
+                raise Again(error.told(op, path, changes=False)) from error
             if not accept(response.status_code):
                 failed = await self.failed(response, op, path)
                 raise _again(failed, response.status_code, response.headers)
@@ -206,7 +196,7 @@ class Asking:
                 raise Integrity(op, path, "the server packed what was asked for as it is")
             return response
 
-        return await _persistently(once)
+        return await persistently(once)
 
     async def failed(self, response: httpx2.Response, op: str, path: str) -> DevboxError:
         """Read an answer that is no success, and return its error."""
@@ -289,27 +279,8 @@ def _again(error: Exception, status: int, headers: httpx2.Headers) -> Exception:
     (a problem with 503) was tried often enough by the gateway itself."""
     is_problem = headers.get("content-type", "").startswith("application/problem+json")
     if status == 429 or (status == 503 and not is_problem):
-        return _Again(error, _after(headers))
+        return Again(error, _after(headers))
     return error
-
-
-async def _persistently(once: Callable[[], Awaitable[T]]) -> T:
-    """Return what comes of it, trying again where it says so."""
-    try:
-        async for attempt in stamina.retry_context(
-            _retried, attempts=_ATTEMPTS, timeout=60.0, wait_initial=0.05, wait_jitter=0.2
-        ):
-            with attempt:
-                return await once()
-    except _Again as again:
-        raise again.error from again
-    raise AssertionError
-
-
-def _retried(error: Exception) -> bool | float:
-    if not isinstance(error, _Again):
-        return False
-    return True if error.after is None else error.after
 
 
 def _after(headers: httpx2.Headers) -> float | None:
