@@ -134,8 +134,8 @@ def _lines_of_settings() -> Iterator[str]:
     yield "environment, and that over the file. A variable that begins with `DEVBOX_MCP_` and is no setting is refused."
     yield ""
     yield "Lists are comma-separated in the environment, and options that take one are repeated. Sizes are bytes, or"
-    yield "`512K`, `10M`, `1G`. An option that ends in `-file` names a file; the environment and the TOML file hold what"
-    yield "would be in it."
+    yield "`512K`, `10M`, `1G`. An option that ends in `-file` names a file; the environment and the TOML file hold"
+    yield "what would be in it."
     for title, rows in _settings_by_panel().items():
         yield ""
         yield f"## {title}"
@@ -153,8 +153,7 @@ def _lines_of_settings() -> Iterator[str]:
 
 
 def _settings_by_panel() -> dict[str, list[str]]:
-    command = typer.main.get_command(cli.app).commands["serve"]  # type: ignore[attr-defined]  # it is a group
-    options = {str(option.name): option for option in command.params}
+    options = serve_options()
     found: dict[str, list[str]] = {}
     for name, field in Settings.model_fields.items():
         option = options[_option_of(name, options)]
@@ -164,6 +163,12 @@ def _settings_by_panel() -> dict[str, list[str]]:
         row = f"| `{name}` | {shown or 'the arguments'} | {_value(field.default)} |"
         found.setdefault(re.sub(r" \(.*", "", panel).replace("Options", "General"), []).append(f"{row} {_cell(told)} |")
     return found
+
+
+def serve_options() -> dict[str, Any]:
+    """Return the options and arguments of ``devbox-mcp serve``, by name."""
+    command = typer.main.get_command(cli.app).commands["serve"]  # type: ignore[attr-defined]  # it is a group
+    return {str(option.name): option for option in command.params}
 
 
 def _option_of(name: str, options: dict[str, Any]) -> str:
@@ -193,8 +198,8 @@ def codes() -> str:
 
 def _lines_of_codes() -> Iterator[str]:
     yield from _head("Error codes", "Every error with its status, its exit code and what to do.")
-    yield "An error has the same code at every door: in a tool's result, in `application/problem+json`, as an exception"
-    yield "of `devbox_mcp.errors`, as an exit code. It tells the operation, the path, what is wrong and what to do next,"
+    yield "An error has one code at every door: in a tool's result, in `application/problem+json`, as an exception"
+    yield "of `devbox_mcp.errors`, as an exit code. It tells the operation, the path, what is wrong and what to do,"
     yield "often better than the general advice below. Unless an error says so, nothing was changed."
     yield ""
     yield "| code | exception | HTTP | exit | may work later | what it means, and what to do |"

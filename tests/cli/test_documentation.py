@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from devbox_mcp.cli.failing import EXIT_CODES
+from tests.docs.blocks import blocks
 
 from .command import PROJECT, Command
 
@@ -22,8 +23,8 @@ _HELP = re.compile(r"### devbox-mcp (\w+)\n\n```text\n(.*?)```", re.DOTALL)
 def examples() -> list[tuple[str, str]]:
     """Every command of the page with what it is said to print, in order."""
     found = []
-    for block in re.findall(r"```console\n(.*?)```", _PAGE, re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+    for block in blocks(PROJECT / "docs" / "command-line.md", "console"):
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             line, _, printed = part.partition("\n")
             found.append((line, printed))
     return found
