@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from conversation import Script, ScriptError, call, expect
+from exercises import EXERCISES
 
 
 class Errands:
@@ -27,6 +28,9 @@ class Errands:
         for pattern, script in self._scripts.items():
             if words := re.search(pattern, task):
                 return lambda script=script, words=words: script(words)
+        for phrase, exercise in EXERCISES.items():
+            if phrase in task:
+                return exercise
         raise ScriptError(f"there is no script for this task: {task[:200]!r}")
 
     def add_a_line(self, words: re.Match[str]) -> Script:

@@ -1,0 +1,51 @@
+"""Each framework's agent mends a project: in a directory, and through a gateway that asks for a key."""
+
+import pytest
+
+from devbox_mcp.servers.access.keys import hashed, new_key
+from tests.examples.programs import AGENTS, agent, assert_mended, broken_project, pytest_in
+from tests.mcp.door import http_server
+
+EVERY_AGENT = pytest.mark.parametrize(("name", "environment"), AGENTS.items(), ids=AGENTS)
+
+
+@EVERY_AGENT
+def test_mends_a_failing_test_in_a_directory(programs, tmp_path, name, environment):
+    project = broken_project(tmp_path)
+    ran = programs.run("fix_test/fix.py", str(project), pytest_in(project), *agent(name), env=environment)
+    assert_mended(ran, project)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """Five projects behind a gateway, and for each a key that reaches this one only."""
+    directory = tmp_path_factory.mktemp("gateway")
+    projects = {name: broken_project(directory / name) for name in AGENTS}
+    keys = {name: new_key() for name in AGENTS}
+    access = directory / "access.toml"
+    access.write_text(
+        "\n".join(
+            f'[[keys]]\nname = "{name}"\nhash = "{hashed(key)}"\ndevboxes = ["{name}"]\nscopes = ["read", "write"]\n'
+            for name, key in keys.items()
+        )
+    )
+    served = [f"{name}={project}" for name, project in projects.items()]
+    with http_server(directory / "log", *served, "--access", str(access)) as url:
+        yield url, keys, projects
+
+
+@EVERY_AGENT
+def test_mends_a_failing_test_through_a_gateway(programs, gateway, name, environment):
+    url, keys, projects = gateway
+    errand = [url, pytest_in(projects[name]), *agent(name)]
+    ran = programs.run("fix_test/fix.py", *errand, env=environment, DEVBOX_MCP_API_KEY=keys[name])
+    assert_mended(ran, projects[name])
+
+
+def test_a_key_that_the_gateway_does_not_know_ends_the_errand(programs, gateway, tmp_path):
+    url, keys, _ = gateway
+    project = broken_project(tmp_path)
+    errand = [url, pytest_in(project), *agent("anthropic_messages")]
+    ran = programs.run("fix_test/fix.py", *errand, DEVBOX_MCP_API_KEY=keys["langgraph"][::-1])
+    assert ran.status != 0
+    assert "never asked" in ran.err
