@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 
 import pytest
 import websockets
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from devbox_mcp.servers.serving.connections import MOST_HEAD
@@ -111,6 +114,27 @@ async def test_a_head_within_the_bound_comes_with_a_body_over_it() -> None:
     async with running(echo) as port:
         answer = await ask(port, request("PUT", "/", body, x_padding="a" * (MOST_HEAD - 1000)))
         assert (answer.status, answer.body) == (200, body)
+
+
+async def test_fields_behind_a_body_are_bounded_as_a_head_is() -> None:
+    async with running(echo, timeouts=quick()) as port, connected(port) as connection:
+        await connection.send(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+        with suppress(ConnectionError):  # it is refused before all of it has come
+            for _ in range(200):
+                await connection.send(b"X-Behind: " + b"a" * 1000 + b"\r\n")
+            await connection.send(b"\r\n")
+        assert (await connection.answer()).status in (400, 431, 0)
+
+
+async def test_fields_behind_a_body_do_not_become_headers() -> None:
+    async def headers(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await PlainTextResponse(str(Headers(scope=scope).getlist("x-behind")))(scope, receive, send)
+
+    sent = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Behind: 1\r\n\r\n"
+    async with running(headers) as port:
+        assert (await ask(port, sent)).body == b"[]"
 
 
 @pytest.mark.parametrize("sent", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00"])

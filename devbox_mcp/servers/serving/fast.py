@@ -15,6 +15,8 @@ class FastConnection(Deadlines, HttpToolsProtocol):  # type: ignore[misc]  # Dea
     """On httptools."""
 
     _in_body = False
+    #: Bytes of fields behind the body.
+    _behind = 0
 
     @property
     def _reading_body(self) -> bool:
@@ -25,8 +27,18 @@ class FastConnection(Deadlines, HttpToolsProtocol):  # type: ignore[misc]  # Dea
         if self._fed > MOST_HEAD and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MOST_HEAD:
             raise HeadTooLarge
         self._fed = 0
+        self._behind = 0
         self._in_body = True
         super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:
+            super().on_header(name, value)
+            return
+        # nobody reads what stands behind a body, and among the headers it would be taken for one
+        self._behind += len(name) + len(value) + 4
+        if self._behind > MOST_HEAD:
+            raise HeadTooLarge
 
     def on_message_complete(self) -> None:
         self._in_body = False
