@@ -37,7 +37,7 @@ SESSIONS = {
         "devbox-mcp ls -l shop",
         "devbox-mcp grep -C1 findall shop",
         "devbox-mcp edit shop:wordcount/__init__.py \\\n    --replace 'findall(text)' 'findall(text.lower())'",
-        "devbox-mcp rm shop:wordcount",
+        "devbox-mcp rm shop:data",
     ),
 }
 

@@ -159,7 +159,8 @@ def _settings_by_panel() -> dict[str, list[str]]:
         option = options[_option_of(name, options)]
         panel = getattr(option, "rich_help_panel", None) or "General"
         shown = "" if option.param_type_name == "argument" else f"`{option.opts[0]}`"
-        told = re.sub(r" \[[^]]*\]$", "", getattr(option, "help", None) or "")
+        told = re.sub(r" \[[^]]*\]$", "", getattr(option, "help", None) or "")  # the default, which has a column
+        told = re.sub(r"docs/([\w-]+)\.md", r"[\1](../\1.md)", told)
         row = f"| `{name}` | {shown or 'the arguments'} | {_value(field.default)} |"
         found.setdefault(re.sub(r" \(.*", "", panel).replace("Options", "General"), []).append(f"{row} {_cell(told)} |")
     return found
@@ -253,10 +254,8 @@ def heading(path: str) -> str:
 
 def description(path: str) -> str:
     """Return the line about a page that its head has."""
-    found = re.match(r"---\ndescription: (.+)\n", _page(path))
-    if found is None:
-        raise ValueError(f"docs/{path} has no description; begin it with a head of 'description: …'")
-    return found[1]
+    head = _page(path).split("---\n")[1]
+    return str(yaml.safe_load(head)["description"])
 
 
 def _page(path: str) -> str:

@@ -34,6 +34,11 @@ def _of_the_top(source: str) -> str:
     return (ROOT / source).read_text().replace("](docs/", "](")
 
 
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Let the style tell the pages of the reference, which are tables of short names."""
+    return f'<div class="reference">{html}</div>' if page.file.src_uri.startswith("reference/") else html
+
+
 def on_post_build(*, config: Any, **_: Any) -> None:
     """Ship each page as Markdown too, for readers of ``llms.txt``; refuse what a page would fetch from elsewhere."""
     site, docs = Path(config["site_dir"]), Path(config["docs_dir"])
