@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,15 +45,14 @@ async def listening(app: object) -> AsyncIterator[str]:
         h11_max_incomplete_event_size=1 << 20,
         timeout_graceful_shutdown=1,
     )
+    # without its own loop, which looks only ten times a second whether it is to end, and which takes pytest's signals
+    config.load()
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # pytest has them
-    serving = asyncio.create_task(server.serve([listener]))
-    while not server.started:
-        assert not serving.done(), "the server did not start"
-        await asyncio.sleep(0.005)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    assert server.started, "the server did not start"
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
-        await serving
+        await server.shutdown([listener])
         listener.close()

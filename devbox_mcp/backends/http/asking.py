@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from devbox_mcp.backends.http import failures
 from devbox_mcp.backends.http.address import query
 from devbox_mcp.backends.http.failures import Lost, failure, lost
 from devbox_mcp.backends.http.persistence import Again, persistently
-from devbox_mcp.backends.http.websocket import WebSocketTransport
+from devbox_mcp.backends.http.websocket import Tunnel
 from devbox_mcp.errors import DevboxError, Integrity, Unavailable
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ _LONGEST_WAIT = 30.0
 #: Bytes of an answer that is read as a whole.
 _MOST_ANSWER = 96 << 20
 #: What is asked for may take its time before the first byte of the answer: a hash of a large file, a copy.
-_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=300.0, pool=None)
+_READ = 300.0
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=_READ, pool=None)
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=30.0)
 #: What a change that is given up gets to come to its end.
 _SETTLING = 30.0
@@ -54,18 +56,16 @@ class Asking:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.http = httpx2.AsyncClient(
             headers={**headers, "User-Agent": f"devbox-mcp/{__version__}", "Accept-Encoding": "identity"},
+            # without TLS the authorities are not loaded, which takes longer than many a call
+            verify=httpx2.create_ssl_context()
+            if base.startswith("https:")
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             http2=importlib.util.find_spec("h2") is not None,
             timeout=_TIMEOUT,
             limits=_LIMITS,
             follow_redirects=False,
         )
-        self._small = self.http
-        self._tunnel: WebSocketTransport | None = None
-        if tunnel:
-            # a context of its own: the other one's offers HTTP/2
-            tls = httpx2.create_ssl_context() if base.startswith("https:") else None
-            self._tunnel = WebSocketTransport(base, headers, tls, self.http)
-            self._small = httpx2.AsyncClient(transport=self._tunnel, timeout=_TIMEOUT, headers=self.http.headers)
+        self._tunnel = Tunnel(base, headers) if tunnel else None
         self.closed = False
 
     @property
@@ -127,22 +127,29 @@ class Asking:
         seconds: float | None = None,
     ) -> Answer:
         """The same, but a lost answer is raised as Lost."""
-        client = self._small if small else self.http
+        tunnel = self._tunnel if small else None
 
         async def once() -> Answer:
-            nonlocal client
+            nonlocal tunnel
             self.check_open(op, path)
-            request = self.request(method, route, parameters, headers, body, seconds)
             try:
-                answer = await self._whole(client, request)
+                told = None
+                if tunnel is not None:
+                    told = await tunnel.ask(
+                        method, route, parameters or {}, headers or {}, body or b"", _READ + (seconds or 0.0)
+                    )
+                if told is not None:
+                    answer = Answer(told.status, httpx2.Headers(told.headers), told.body)
+                else:
+                    answer = await self._whole(self.request(method, route, parameters, headers, body, seconds))
             except Lost as error:
                 self.check_open(op, path)
                 raise (Again(error) if repeat or not error.sent else error) from error
             if accept(answer.status):
                 return answer
             failed = failure(answer.status, answer.headers.get("content-type", ""), answer.body, op, path)
-            if answer.status == 413 and method == "GET" and client is not self.http:
-                client = self.http  # it is more than a message holds
+            if answer.status == 413 and method == "GET" and tunnel is not None:
+                tunnel = None  # it is more than a message holds
                 raise Again(failed, 0.0)
             raise _again(failed, answer.status, answer.headers)
 
@@ -163,7 +170,7 @@ class Asking:
         raw = url.raw_path + (f"/{route}" if route else "").encode("ascii") + (f"?{behind}".encode() if behind else b"")
         timeout = _TIMEOUT.as_dict()
         if seconds is not None:
-            timeout["read"] = (timeout["read"] or 0.0) + seconds
+            timeout["read"] = _READ + seconds
         return self.http.build_request(
             method, url.copy_with(raw_path=raw), headers=headers, content=content, extensions={"timeout": timeout}
         )
@@ -216,23 +223,20 @@ class Asking:
         """Return what an answer that is no success says."""
         return failure(response.status_code, response.headers.get("content-type", ""), body, op, path)
 
-    async def _whole(self, client: httpx2.AsyncClient, request: httpx2.Request) -> Answer:
+    async def _whole(self, request: httpx2.Request) -> Answer:
         """Send a request and read its answer. Raises Lost. A change that is given up over HTTP has come to its end
         when the cancellation arrives, for there is nothing that would stop it."""
-        if client is not self.http or request.method in ("GET", "HEAD"):
-            return await self._sent(client, request)
-        sending = asyncio.ensure_future(self._sent(client, request))
+        if request.method in ("GET", "HEAD"):
+            return await self._sent(request)
+        sending = asyncio.ensure_future(self._sent(request))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
             await _settle(sending)
             raise
 
-    async def _sent(self, client: httpx2.AsyncClient, request: httpx2.Request) -> Answer:
-        try:
-            response = await client.send(request, stream=True)
-        except (httpx2.TransportError, RuntimeError) as error:
-            raise self._lost(error) from error
+    async def _sent(self, request: httpx2.Request) -> Answer:
+        response = await self.open(request)
         body = await _read(response, _MOST_ANSWER)
         return Answer(response.status_code, response.headers, body)
 
@@ -245,7 +249,7 @@ class Asking:
         """End every connection; later calls raise Unavailable."""
         self.closed = True
         if self._tunnel is not None:
-            await self._small.aclose()
+            await self._tunnel.aclose()
         await self.http.aclose()
 
 

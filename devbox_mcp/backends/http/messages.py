@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
-
-import httpx2
 
 PROTOCOL = "devbox.v1"
 #: Of a body, either way.
@@ -27,35 +24,24 @@ class Answer:
     body: bytes
 
 
-def request(number: int, prefix: bytes, request: httpx2.Request, body: bytes) -> bytes | None:
-    """Return a request as a message, None for one that does not fit into any."""
-    raw, _, query = request.url.raw_path.partition(b"?")
-    if not raw.startswith(prefix) or len(body) > MOST_BODY:
+def request(
+    number: int, method: str, route: str, parameters: Mapping[str, object], headers: Mapping[str, str], body: bytes
+) -> bytes | None:
+    """Return a request for a route, of encoded parts, as a message; None for one that does not fit into any."""
+    if len(body) > MOST_BODY:
         return None
-    pairs: dict[str, Any] = {}
+    asked = {
+        "id": number,
+        "method": method,
+        "path": route,
+        "query": {name: value for name, value in parameters.items() if value is not None},
+        "headers": headers,
+    }
     try:
-        for name, value in parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict"):
-            if name in pairs:
-                return None
-            pairs[name] = value
-    except UnicodeDecodeError:
-        return None
-    line = json.dumps(
-        {
-            "id": number,
-            "method": request.method,
-            "path": raw[len(prefix) :].decode("ascii"),
-            "query": pairs,
-            "headers": {name: value for name, value in request.headers.items() if name not in _OF_CONNECTION},
-        },
-        separators=(",", ":"),
-    ).encode("ascii")
+        line = json.dumps(asked, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        return None  # bytes that are no text, which an address can hold
     return line + b"\n" + body if len(line) <= _LONGEST_LINE else None
-
-
-_OF_CONNECTION = frozenset(
-    {"authorization", "connection", "content-length", "host", "transfer-encoding", "accept-encoding", "user-agent"}
-)
 
 
 def cancel(number: int) -> bytes:

@@ -44,5 +44,5 @@ async def persistently(once: Callable[[], Awaitable[T]]) -> T:
 def _pause(attempt: int, after: float | None) -> float:
     """Return how long to wait: never shorter than the server asked for, and not as long as everybody else."""
     some = random.uniform(0.25, 1.0)  # noqa: S311  so that many do not come back at once
-    most = _PAUSE * 2 ** (attempt - 1)
+    most = _PAUSE * 2.0 ** (attempt - 1)
     return some * most if after is None else after + some * min(after, most)

@@ -1,10 +1,9 @@
-"""Many small requests over one WebSocket, as a transport of httpx2: whoever asks does not know the difference."""
+"""Many small requests over one WebSocket. httpx2 is passed by: it is most of what a small call costs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketE
 from websockets.typing import Subprotocol
 
 from devbox_mcp.backends.http import messages
+from devbox_mcp.backends.http.failures import Lost
 
 #: More at the same time go over HTTP.
 _MOST_IN_FLIGHT = 100
@@ -24,21 +24,17 @@ _REFUSED = 60.0
 _OPENING = 10.0
 #: Seconds that the end of a request which is given up is waited for.
 _GIVING_UP = 10.0
+_BROKE = "the connection to the server broke"
 
 
-class WebSocketTransport(httpx2.AsyncBaseTransport):
-    """Sends a request as a message where it fits into one and the server lets it, otherwise as ``http`` does. A
-    request that is cancelled is over, on the server too, when the cancellation arrives."""
+class Tunnel:
+    """Sends a request as a message where it fits into one and the server lets it. A request that is cancelled is over,
+    on the server too, when the cancellation arrives."""
 
-    def __init__(
-        self, base: str, headers: Mapping[str, str], tls: ssl.SSLContext | None, http: httpx2.AsyncClient
-    ) -> None:
-        """``base`` is the URL that requests are beneath, and ``ws`` is at. ``http`` stays the caller's."""
+    def __init__(self, base: str, headers: Mapping[str, str]) -> None:
+        """``base`` is the URL that requests are beneath, and ``ws`` is at."""
         self._url = "ws" + base.removeprefix("http") + "/ws"
-        self._prefix = httpx2.URL(base).raw_path + b"/"
         self._headers = headers
-        self._tls = tls
-        self._http = http
         self._wire: _Wire | None = None
         self._opening = asyncio.Lock()
         self._refused = float("-inf")
@@ -49,17 +45,22 @@ class WebSocketTransport(httpx2.AsyncBaseTransport):
         """Whether there is a connection."""
         return self._wire is not None and not self._wire.broken
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        whole = request.stream if isinstance(request.stream, httpx2.ByteStream) else None
-        wire = None if whole is None else await self._open()
-        if whole is not None and wire is not None:
-            body = b"".join([piece async for piece in whole])
-            number = wire.number()
-            message = messages.request(number, self._prefix, request, body)
-            if message is not None:
-                found = await wire.ask(number, message, request.extensions.get("timeout", {}).get("read"))
-                return httpx2.Response(found.status, headers=found.headers, stream=httpx2.ByteStream(found.body))
-        return await self._http.send(request, stream=True)
+    async def ask(
+        self,
+        method: str,
+        route: str,
+        parameters: Mapping[str, object],
+        headers: Mapping[str, str],
+        body: bytes,
+        seconds: float,
+    ) -> messages.Answer | None:
+        """Send a request and return its answer; None where it has to go over HTTP. Raises Lost."""
+        wire = await self._open()
+        if wire is None:
+            return None
+        number = wire.number()
+        message = messages.request(number, method, route, parameters, headers, body)
+        return None if message is None else await wire.ask(number, message, seconds)
 
     async def _open(self) -> _Wire | None:
         """Return a connection with room for a request, None where there is none: HTTP then says what is wrong."""
@@ -83,7 +84,8 @@ class WebSocketTransport(httpx2.AsyncBaseTransport):
                 max_size=messages.MOST_MESSAGE,
                 open_timeout=_OPENING,
                 close_timeout=1.0,
-                ssl=self._tls,
+                # a context of its own: that for HTTP offers HTTP/2
+                ssl=httpx2.create_ssl_context() if self._url.startswith("wss:") else None,
                 logger=_silent(),
             )
         except InvalidHandshake:
@@ -131,21 +133,21 @@ class _Wire:
         self._last += 1
         return self._last
 
-    async def ask(self, number: int, message: bytes, seconds: float | None) -> messages.Answer:
-        """Send a request and return its answer. Raises httpx2's errors, as HTTP would."""
+    async def ask(self, number: int, message: bytes, seconds: float) -> messages.Answer:
+        """Send a request and return its answer. Raises Lost."""
         answered: asyncio.Future[messages.Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answered
         try:
             if self.broken:
-                raise httpx2.ConnectError("the WebSocket is closed")
+                raise Lost("the WebSocket is closed", sent=False)
             await self._connection.send(message)
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(answered)
         except ConnectionClosed:
-            raise httpx2.WriteError("the WebSocket broke") from None
+            raise Lost(_BROKE, sent=True) from None
         except TimeoutError:
             await self._give_up(number, answered)
-            raise httpx2.ReadTimeout("no answer over the WebSocket") from None
+            raise Lost("the server did not answer in time", sent=True) from None
         except asyncio.CancelledError:
             await self._give_up(number, answered)
             raise
@@ -155,7 +157,7 @@ class _Wire:
                 answered.exception()  # nobody may be left to hear it
 
     async def _give_up(self, number: int, answered: asyncio.Future[messages.Answer]) -> None:
-        with anyio.move_on_after(_GIVING_UP, shield=True), suppress(ConnectionClosed, httpx2.TransportError):
+        with anyio.move_on_after(_GIVING_UP, shield=True), suppress(ConnectionClosed, Lost):
             await self._connection.send(messages.cancel(number))
             await answered
 
@@ -169,20 +171,20 @@ class _Wire:
         except (ConnectionClosed, OSError):
             pass
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self._end(httpx2.RemoteProtocolError("the server's message makes no sense"))
+            self._end("the server's message makes no sense")
             await self._connection.close()
         finally:
-            self._end(httpx2.ReadError("the WebSocket broke"))
+            self._end(_BROKE)
 
-    def _end(self, error: httpx2.TransportError) -> None:
+    def _end(self, reason: str) -> None:
         self.broken = True
         for answered in self._waiting.values():
             if not answered.done():
-                answered.set_exception(error)
+                answered.set_exception(Lost(reason, sent=True))
 
     async def aclose(self) -> None:
         """Close it; whoever waits is told so."""
-        self._end(httpx2.ReadError("the WebSocket was closed"))
+        self._end("the WebSocket was closed")
         await self._connection.close()
         with suppress(asyncio.CancelledError):
             await self._reading
