@@ -69,6 +69,10 @@ _CONFIG = _PREFIX + "CONFIG"
 _API_KEY = _PREFIX + "API_KEY"
 #: The key for devboxes behind HTTP; read by whoever opens one (``devbox_mcp.credentials``).
 _API_KEY = _PREFIX + "API_KEY"
+#: What Kubernetes tells every pod in the namespace of a Service that is called devbox-mcp.
+_SERVICE_LINK = re.compile(
+    _PREFIX + r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)"
+)
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 
 
@@ -236,7 +240,7 @@ def _check_environment() -> None:
     """Raise ValueError for a variable that looks like a setting and is none: nobody should believe it counts."""
     known = [_PREFIX + name.upper() for name in Settings.model_fields] + [_CONFIG, _API_KEY]
     for name in os.environ:
-        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+        if name.upper().startswith(_PREFIX) and name.upper() not in known and not _SERVICE_LINK.fullmatch(name):
             close = difflib.get_close_matches(name.upper(), known, 1)
             meant = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"there is no setting {name} for the environment{meant}")

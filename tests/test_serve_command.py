@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from devbox_mcp import __version__
 from devbox_mcp.cli import app
-from devbox_mcp.settings import Settings
+from devbox_mcp.settings import Settings, load
 from tests.raw import RawClient
 
 PROJECT = Path(__file__).parent.parent
@@ -132,6 +132,20 @@ def test_what_is_wrong_is_said_in_one_sentence(home: Path, arguments: list[str],
 def test_a_bad_variable_is_said_in_one_sentence(home: Path, variable: str, value: str, said: str) -> None:
     directories = [] if variable == "DEVBOX_MCP_DEVBOXES" else ["project"]
     assert said in refused(*directories, env={variable: value})
+
+
+def test_what_kubernetes_tells_of_a_service_of_this_name_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "DEVBOX_MCP_SERVICE_HOST": "10.96.0.7", "DEVBOX_MCP_SERVICE_PORT": "80", "DEVBOX_MCP_SERVICE_PORT_HTTP": "80",
+        "DEVBOX_MCP_PORT": "tcp://10.96.0.7:80", "DEVBOX_MCP_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "DEVBOX_MCP_PORT_80_TCP_PROTO": "tcp", "DEVBOX_MCP_PORT_80_TCP_ADDR": "10.96.0.7",
+    }  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert load({}, None) == Settings()
+    monkeypatch.setenv("DEVBOX_MCP_PORTS", "80")
+    with pytest.raises(ValueError, match="there is no setting DEVBOX_MCP_PORTS"):
+        load({}, None)
 
 
 def test_a_secret_is_not_repeated(home: Path) -> None:
