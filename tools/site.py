@@ -6,7 +6,6 @@ It runs in the site's own environment, and so imports nothing but the standard l
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,15 +22,30 @@ _FETCHED = re.compile(
 )
 
 
+#: A page that shows a file of another directory names it in its head.
+_SOURCE = re.compile(r"\A---\n(?:.*\n)*?source: (.+)\n")
+_LINK = re.compile(r"\[([^]]*)\]\((?![a-z]+:|#)([^)#]*)([^)]*)\)")
+
+
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Put a page of the top directory where a page says so: ``source: CONTRIBUTING.md`` in its head."""
-    source: str | None = page.meta.get("source")
-    return markdown if source is None else _of_the_top(source)
+    """Put a file of another directory where a page says so: ``source: CONTRIBUTING.md`` in its head."""
+    return _sourced(Path(page.file.abs_src_path).read_text()) or markdown
 
 
-def _of_the_top(source: str) -> str:
-    # seen from there, the site's pages are in docs/
-    return (ROOT / source).read_text().replace("](docs/", "](")
+def _sourced(page: str) -> str | None:
+    """Return the file that a page shows, None if it is a page of its own. Links to what is not on the site go."""
+    found = _SOURCE.match(page)
+    if found is None:
+        return None
+    file, docs = ROOT / found[1], ROOT / "docs"
+
+    def link(match: re.Match[str]) -> str:
+        target = (file.parent / match[2]).resolve()
+        if not target.is_relative_to(docs):
+            return match[1]
+        return f"[{match[1]}]({target.relative_to(docs)}{match[3]})"
+
+    return _LINK.sub(link, file.read_text())
 
 
 def on_page_content(html: str, *, page: Any, **_: Any) -> str:
@@ -45,7 +59,8 @@ def on_post_build(*, config: Any, **_: Any) -> None:
     for page in docs.rglob("*.md"):
         copy = site / page.relative_to(docs)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page, copy)
+        text = page.read_text()
+        copy.write_text(_sourced(text) or text)
     if found := sorted(set(fetched(site))):
         sys.exit("the site would fetch from elsewhere:\n" + "\n".join(found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,13 @@ def test_models_are_shown_every_page() -> None:
 def test_what_a_page_of_the_top_leads_to_is_there(page: str) -> None:
     named = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (PROJECT / page).read_text())
     assert [name for name in named if not (PROJECT / name).exists()] == []
+
+
+def test_a_page_shows_a_file_of_another_directory() -> None:
+    shown = site.on_page_markdown("", page=SimpleNamespace(file=SimpleNamespace(abs_src_path=DOCS / "deploying.md")))
+    assert shown.startswith("# The gateway on Kubernetes")
+    assert "](operations.md" in shown
+    assert "](../" not in shown
 
 
 def test_pictures_fetch_nothing() -> None:
