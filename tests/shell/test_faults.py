@@ -13,6 +13,7 @@ import pytest
 from devbox_mcp.backends.shell import ShellBackend
 from devbox_mcp.errors import DevboxError, NoSpace, NotDirectory, NotFound, ReadOnly, Unavailable, Unsupported
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.transports.base import ExecTransport
 from devbox_mcp.transports.process import ProcessTransport
 
 from . import shells
@@ -76,6 +77,26 @@ class TestConnection:
             await backend.write(SandboxPath("new/f"), LARGE)
         assert os.listdir(root) == []
 
+    async def test_what_cannot_be_cleared_away_at_once_is_when_there_is_a_shell_again(
+        self, make: Make, root: Path
+    ) -> None:
+        wires: list[Wires] = []
+
+        def around(inner: ExecTransport) -> Wires:
+            wires.append(Wires(inner, last=2_500_000))
+            return wires[0]
+
+        backend = make(around)
+        await backend.root()
+        wires[0].down = True
+        with pytest.raises(Unavailable):
+            await backend.write(F, LARGE)
+        assert leftovers(root)
+        wires[0].down = False
+        (root / "f").write_bytes(OLD)
+        assert await whole(backend) == OLD
+        assert leftovers(root) == []
+
     async def test_a_shell_that_died_idle_is_replaced(self, make: Make, root: Path) -> None:
         (root / "f").write_bytes(OLD)
         wires: list[Wires] = []
@@ -94,6 +115,14 @@ class TestConnection:
         backend = ShellBackend(ProcessTransport(["sh", "-c", f"while :; do printf '{answer}'; done"]), str(root))
         try:
             with pytest.raises(Unavailable):
+                await backend.stat(F)
+        finally:
+            await backend.aclose()
+
+    async def test_a_shell_that_says_nothing_is_not_said_to_have_ended(self, root: Path) -> None:
+        backend = ShellBackend(ProcessTransport(["sh", "-c", "exec sleep 1000"]), str(root), patience=0.2)
+        try:
+            with pytest.raises(Unavailable, match="said nothing for 0.2 s"):
                 await backend.stat(F)
         finally:
             await backend.aclose()

@@ -51,7 +51,7 @@ class Wire(Channel):
 
 class Wires(ExecTransport):
     """``change(data, position)`` for what comes in on the first channel, which is cut after ``last`` bytes outwards;
-    the channels after it work."""
+    the channels after it work. While it is ``down`` no channel can be had."""
 
     def __init__(
         self,
@@ -66,12 +66,15 @@ class Wires(ExecTransport):
         self._cuts = cuts
         self._last = last
         self.channels: list[Channel] = []
+        self.down = False
 
     @property
     def name(self) -> str:
         return self._inner.name
 
     async def start(self, argv: Sequence[str]) -> Channel:
+        if self.down:
+            raise Unavailable("open", ".", "down")
         channel = await self._inner.start(argv)
         if not self.channels:
             channel = Wire(channel, self._change, self._cuts, self._last)

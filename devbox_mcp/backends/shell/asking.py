@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _LAST_WORDS = 30.0
 #: Seconds after which a shell is asked whether it is there before it is told to change something.
 _FRESH = 2.0
+#: What is remembered of drafts that could not be cleared away; a sweep comes for the rest.
+_MOST_LEFT = 256
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
@@ -63,6 +66,7 @@ class Asker:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._left: deque[tuple[str, str]] = deque(maxlen=_MOST_LEFT)
 
     async def ask(
         self,
@@ -83,7 +87,8 @@ class Asker:
             tries -= 1
             try:
                 async with self._pool.session() as session:
-                    if changes and monotonic() - session.used > _FRESH and not await _is_there(session):
+                    doubtful = bool(self._left) or (changes and monotonic() - session.used > _FRESH)
+                    if doubtful and not await self._is_ready(session):
                         tries += 1
                         continue
                     answer = await session.ask(operation, arguments, body, paths=paths, slow=slow, records=records)
@@ -107,10 +112,21 @@ class Asker:
                 raise Malformed(f"a link on path {number}")
             await ways[number - 1].follow(answer, self.ask)
 
+    async def discard(self, directory: str, draft: str, made: str = "", kept: str = "") -> None:
+        """Clear a draft away, and the parents that were made for it. Where no shell can be had, the draft goes as soon
+        as there is one again; the parents stay, for others may have come to count on them."""
+        try:
+            await self.ask("discard", [directory, draft, made, kept])
+        except (Lost, DevboxError):
+            self._left.append((directory, draft))
 
-async def _is_there(session: Session) -> bool:
-    try:
-        await session.ask("nop")
-    except Lost:
-        return False
-    return True
+    async def _is_ready(self, session: Session) -> bool:
+        """Whether the shell is there; then what was left is cleared away in it. Each draft has one try."""
+        try:
+            await session.ask("nop")
+            while self._left:
+                with suppress(DevboxError):
+                    await session.ask("discard", [*self._left.popleft(), "", ""])
+        except Lost:
+            return False
+        return True

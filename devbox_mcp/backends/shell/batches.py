@@ -21,7 +21,6 @@ import re
 import tarfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -157,7 +156,7 @@ class _Part:
             made = await self._stage(way, stage, items, hashes)
         except (Lost, Malformed, DevboxError) as error:
             self.no_tar = isinstance(error, Unsupported)
-            await self._discard(way, stage)
+            await self._asker.discard(way.text, stage)
             return
         try:
             with told_as("write", way.text, changes=True):
@@ -166,7 +165,7 @@ class _Part:
                     raise Malformed("a link has taken a directory's place")
                 landed = _landed(answer.data)
         except DevboxError as error:
-            await self._discard(way, stage, made)
+            await self._asker.discard(way.text, stage, *made)
             for item in items:
                 again = from_code(error.code, "write", item.path.text, error.detail, error.hint, {})
                 self.outcomes[item.path.text] = BatchOutcome(item.path, None, again)
@@ -187,10 +186,6 @@ class _Part:
         if answer.status != "ok" or arrived != {os.fsencode(_member(i)): hashes[i.path.text] for i in items}:
             raise Malformed("the archive that arrived is not the one that was sent")
         return "made" if "made" in answer.words[1:] else "", str(answer.number(0))
-
-    async def _discard(self, way: Way, stage: str, made: Sequence[str] = ()) -> None:
-        with suppress(Lost, DevboxError):  # a sweep will come
-            await self._asker.ask("discard", [way.text, stage, *(made or ("", ""))])
 
 
 def _parts(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:

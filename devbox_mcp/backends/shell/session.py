@@ -94,7 +94,8 @@ class Session:
             await session.close()
             if isinstance(error.__cause__, Unsupported) or (end is not None and end.status in (126, 127, 128)):
                 raise _no_shell(transport.name) from error
-            raise Unavailable("open", ".", f"the shell in {transport.name} ended at once") from error
+            said = f"said nothing for {patience:g} s" if isinstance(error.__cause__, TimeoutError) else "ended at once"
+            raise Unavailable("open", ".", f"the shell in {transport.name} {said}") from error
         except BaseException:
             await session.close()
             raise

@@ -122,7 +122,11 @@ class _Upload:
 
     async def _begin(self) -> None:
         mode, match, *_ = self._terms.words()
-        answer = await self._asker.follow([self._way], lambda: self._change("draft", [self._draft, mode, match]))
+        try:
+            answer = await self._asker.follow([self._way], lambda: self._change("draft", [self._draft, mode, match]))
+        except Lost:
+            self._made = ["", ""]  # it may be there
+            raise
         self._made = ["made" if "made" in answer.words[1:] else "", str(answer.number(0))]
 
     async def _commit(self, sha256: str) -> Written:
@@ -146,9 +150,7 @@ class _Upload:
     async def _discard(self) -> None:
         if self._made is None:
             return
-        directory = _directory(self._way)
-        with suppress(Lost, DevboxError):  # a sweep will come
-            await self._asker.ask("discard", [directory, self._draft, *self._made])
+        await self._asker.discard(_directory(self._way), self._draft, *self._made)
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:
