@@ -15,7 +15,7 @@ for process in /proc/[0-9]*; do
 done 2> /dev/null
 true # one may end while it is looked at
 """
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _HIDDEN = 'find "$1" -name ".devbox-mcp-*"'
 
 

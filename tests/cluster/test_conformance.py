@@ -7,8 +7,6 @@ files.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,6 +18,7 @@ from devbox_mcp.backends.exec import ExecBackend
 from devbox_mcp.backends.shell import ShellBackend
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.transports.base import Channel, ExecTransport
+from tests.cluster.looking import nothing_runs
 from tests.cluster.namespace import Cluster, container
 from tests.cluster.pod_inside import Helper, PodInside, helping
 from tests.conformance.box import Harness
@@ -29,14 +28,6 @@ from tests.conformance.suite import *  # noqa: F403 - the topics, which pytest c
 _NOBODY = 65534
 _IMAGES = {"guest": "debian-python", "debian": "debian", "busybox": "busybox"}
 _UNDER_TEST = ("main", "nobody")
-_LEAVE = 60.0
-#: Prints what other processes there are. Those that ended and are not collected have no command line.
-_LOOK = """
-for process in /proc/[0-9]*; do
-    case $process in /proc/1 | /proc/$$) continue ;; esac
-    tr '\\0\\n' '  ' < $process/cmdline && echo
-done 2> /dev/null
-"""
 
 
 class Users(ExecTransport):
@@ -138,7 +129,7 @@ async def pods(cluster: Cluster) -> AsyncIterator[dict[str, Pod]]:
         yield made
     for pod in made.values():
         for transport in pod.transports:
-            await _nothing_is_left(transport)
+            await nothing_runs(transport)
 
 
 def _container(name: str, image: str, cluster: Cluster, user: int) -> dict[str, Any]:
@@ -153,23 +144,3 @@ def harness(request: pytest.FixtureRequest, pods: dict[str, Pod]) -> Harness:
         return Shell(pod, keeps_attributes=request.param == "debian")
     # a guest stays the user that it was started as, so where file permissions are to bind it, it starts only then
     return Guest(pod, at_once="unprivileged" not in request.function.__code__.co_names)
-
-
-async def _nothing_is_left(transport: ExecTransport) -> None:
-    """The backends are closed: what they started ends, sooner or later."""
-    deadline = time.monotonic() + _LEAVE
-    while left := await _processes(transport):
-        assert time.monotonic() < deadline, f"left in {transport.name}: {left}"
-        await asyncio.sleep(0.5)
-
-
-async def _processes(transport: ExecTransport) -> list[str]:
-    """Return the command lines of what runs in a container beside its first process and who asks."""
-    channel = await transport.start(["sh", "-c", _LOOK])
-    try:
-        said = b""
-        while piece := await channel.receive():
-            said += piece
-    finally:
-        await channel.aclose()
-    return [line for line in said.decode(errors="replace").splitlines() if line]

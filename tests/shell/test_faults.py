@@ -122,7 +122,7 @@ class TestConnection:
     async def test_a_shell_that_says_nothing_is_not_said_to_have_ended(self, root: Path) -> None:
         backend = ShellBackend(ProcessTransport(["sh", "-c", "exec sleep 1000"]), str(root), patience=0.2)
         try:
-            with pytest.raises(Unavailable, match="said nothing for 0.2 s"):
+            with pytest.raises(Unavailable, match=r"said nothing for 0\.2 s"):
                 await backend.stat(F)
         finally:
             await backend.aclose()
