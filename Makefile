@@ -96,6 +96,8 @@ pin: ## renew constraints/*.txt
 	.cache/pin/bin/python -m pip --quiet install uv
 	$(PIN) pyproject.toml --group dev --all-extras --python-version 3.11 -o constraints/dev.txt
 	$(PIN) pyproject.toml --python-version 3.11 --constraint constraints/dev.txt -o constraints/runtime.txt
+	$(PIN) pyproject.toml --extra gateway --extra http --extra kubernetes --extra redis --python-version 3.11 \
+		--constraint constraints/dev.txt -o constraints/gateway.txt
 	$(PIN) --group pyproject.toml:node --python-version 3.11 -o constraints/node.txt
 	$(PIN) --group pyproject.toml:docs --python-version 3.11 -o constraints/docs.txt
 	$(PIN) pyproject.toml --group pyproject.toml:agents --python-version 3.11 -o constraints/agents.txt
