@@ -386,6 +386,16 @@ def test_an_address_that_was_never_given_is_not_there(raw: Raw, address: str) ->
     assert raw.hidden() == []
 
 
+def test_an_address_with_a_longer_file_than_there_may_be_takes_no_bytes(raw: Raw) -> None:
+    url = raw.begin("long", 3)
+    told = json.loads(base64.urlsafe_b64decode(url.rpartition("/")[2] + "=="))
+    longer = base64.urlsafe_b64encode(json.dumps({**told, "length": 10**15}).encode()).decode().rstrip("=")
+    answer = raw.send("PATCH", f"{raw.uploads}/{longer}", b"more than three", upload_offset="0", content_type=CONTENT)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert raw.send("HEAD", url).headers["upload-offset"] == "0"
+    assert raw.send("DELETE", f"{raw.uploads}/{longer}").status_code == 204
+
+
 def test_tokens_are_not_told_twice(raw: Raw) -> None:
     assert len({raw.begin("same", 5) for _ in range(20)}) == 20
 

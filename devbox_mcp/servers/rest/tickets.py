@@ -75,7 +75,7 @@ class Ticket:
     def _makes_sense(self) -> bool:
         return (
             _TOKEN.fullmatch(self.token) is not None
-            and self.length >= 0
+            and 0 <= self.length < 10**18  # as many as a header can tell
             and self.mode in get_args(Mode)
             and (self.if_match is None or _VERSION.fullmatch(self.if_match) is not None)
             and (self.sha256 is None or _SHA256.fullmatch(self.sha256) is not None)

@@ -179,6 +179,17 @@ def _require_version(call: Call) -> None:
         raise HttpFailure(InvalidArgument(OP, ".", detail), 412, {"Tus-Version": VERSION})
 
 
+def _require_length(call: Call, path: str, length: int) -> None:
+    if length > call.limits.file:
+        raise TooLarge(
+            OP,
+            path,
+            f"{length} bytes are more than the largest file allowed, {call.limits.file}",
+            hint="split it into several files, or have the operator raise --max-file-size",
+            limit=call.limits.file,
+        )
+
+
 def _require_uploads(call: Call) -> None:
     if Capability.UPLOAD not in call.sandbox.capabilities:
         raise Unsupported(
@@ -211,14 +222,7 @@ async def create(call: Call) -> Response:
     length = tickets.number(call.headers.get("upload-length"), "Upload-Length")
     wishes = tickets.wishes(call.headers.get("upload-metadata", ""))
     path = await call.named(wishes.path)
-    if length > call.limits.file:
-        raise TooLarge(
-            OP,
-            path.text,
-            f"{length} bytes are more than the largest file allowed, {call.limits.file}",
-            hint="split it into several files, or have the operator raise --max-file-size",
-            limit=call.limits.file,
-        )
+    _require_length(call, path.text, length)
     ticket = Ticket(path.text, secrets.token_hex(8), length, **wishes.options)
     with_part = incoming.media_type(call.request) == _CONTENT
     if not with_part and _has_body(call):
@@ -283,6 +287,8 @@ async def instead(call: Call) -> Response:
 
 async def _add(call: Call, ticket: Ticket, offset: int) -> Standing:
     """Add the body; the upload becomes the file when that was the last of it."""
+    # the address says the length, and anybody can write an address
+    _require_length(call, ticket.path, ticket.length)
     checksum = call.headers.get("upload-checksum")
     # looked at now, or a body that is refused anyway would be read first
     checked = None if checksum is None else Checksum(checksum)
