@@ -1,4 +1,4 @@
-"""Each framework's agent mends a project: in a directory, and through a gateway that asks for a key."""
+"""Each framework's agent, with a scripted model: in a directory, and through a gateway that asks for a key."""
 
 import pytest
 
@@ -14,6 +14,17 @@ def test_mends_a_failing_test_in_a_directory(programs, tmp_path, name, environme
     project = broken_project(tmp_path)
     ran = programs.run("fix_test/fix.py", str(project), pytest_in(project), *agent(name), env=environment)
     assert_mended(ran, project)
+
+
+@EVERY_AGENT
+def test_goes_on_after_an_error(programs, tmp_path, name, environment):
+    (tmp_path / "box" / "build" / "lib").mkdir(parents=True)
+    command = [f"{name}/agent.py", str(tmp_path / "box"), "Delete the directory build."]
+    ran = programs.run(*command, env=environment)
+    assert ran.status == 0, ran.out + ran.err
+    assert "build is gone" in ran.out
+    assert not list((tmp_path / "box").iterdir())
+    assert ran.calls == 2
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The errands that are programs of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import zipfile
@@ -86,3 +87,11 @@ def test_every_example_says_how_it_is_run():
         for program in (path for path in folder.glob("*.py") if folder.name not in {"scripted", "evaluation"}):
             assert program.name in readme, program
             assert len(program.read_text().splitlines()) <= 80, f"{program.relative_to(PROJECT)} is long for an example"
+
+
+def test_every_program_that_a_readme_names_is_there():
+    for readme in EXAMPLES.rglob("README.md"):
+        named = re.findall(r"(?:python|cp|cp -r) (examples/[\w./]+)", readme.read_text())
+        assert named, readme
+        for path in named:
+            assert (PROJECT / path).exists(), f"{readme.relative_to(PROJECT)} names {path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from conversation import Script, ScriptError, call, expect
 from exercises import EXERCISES
@@ -27,7 +28,7 @@ class Errands:
         """The script for a task. Raises ScriptError where there is none."""
         for pattern, script in self._scripts.items():
             if words := re.search(pattern, task):
-                return lambda script=script, words=words: script(words)
+                return partial(script, words)
         for phrase, exercise in EXERCISES.items():
             if phrase in task:
                 return exercise

@@ -31,11 +31,10 @@ class Model:
         """Go on with the task's script; also the request's number. Raises ScriptError."""
         if not asked.tools:
             return Answer("A conversation about files."), self._count(0)  # a client that asks for a title
-        script = self.errands.script_for(asked.task)
         with self._lock:
             self.begun.add(asked.task)
         try:
-            said = answer(script, asked)
+            said = answer(self.errands.script_for(asked.task), asked)
         except ScriptError as error:
             self.wrong.append(str(error))
             raise
@@ -54,7 +53,7 @@ class Model:
         """What a run must not end with."""
         unfinished = [f"the client left off before the end of: {task[:200]}" for task in self.begun - self.done]
         silent = [] if self.begun else ["the scripted model was never asked for anything"]
-        return [*self.wrong, *unfinished, *silent]
+        return [*dict.fromkeys(self.wrong), *unfinished, *silent]  # a client may have asked the same again
 
 
 class _Handler(BaseHTTPRequestHandler):
