@@ -9,7 +9,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster check format bench conformance examples evaluation docs wheel pin clean
+.PHONY: help demo test test-cluster check format bench conformance examples evaluation docs wheel sdist mcpb image pin clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,11 +47,22 @@ evaluation: .cache/agents/ready ## what errands cost a model: calls, tokens, err
 	PATH="$(abspath .cache/agents/bin):$$PATH" python examples/agents/scripted python examples/agents/evaluation $(ARGS)
 
 docs: .cache/docs/ready ## build the documentation's site into site/
-	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict
 
 wheel: .venv/ready ## build dist/*.whl
 	rm -rf dist
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+sdist: .venv/ready ## build dist/*.tar.gz
+	$(BIN)/python -m hatchling build -t sdist -d dist
+
+mcpb: .venv/node ## build and validate dist/*.mcpb, the bundle for clients that install with one click
+	$(BIN)/python -m tools.mcpb dist --validate
+
+ENGINE ?= docker
+image: wheel ## build the gateway's image: make image ENGINE=podman BASE=python:3.13-slim
+	$(ENGINE) build -f packaging/Containerfile $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg VERSION=$$($(BIN)/devbox-mcp --version | cut -d' ' -f2) -t devbox-mcp:latest .
 
 # Dependencies come pinned and hashed; the project itself, which has no hash yet, without dependencies.
 .venv/ready: pyproject.toml constraints/dev.txt
