@@ -77,7 +77,7 @@ def test_what_it_does_not_speak_is_refused():
     chat = {"model": "m", "messages": [{"role": "user", "content": TASK}], "stream": True}
     _, [streaming], _ = ask(chat, path="/v1/chat/completions")
     assert "streams on Anthropic's Messages API only" in streaming["error"]["message"]
-    _, [unknown], _ = ask(chat, path="/v1/embeddings")
+    _, [unknown], _ = ask({"model": "m", "input": "words"}, path="/v1/embeddings")
     assert "does not know /v1/embeddings" in unknown["error"]["message"]
 
 
