@@ -207,6 +207,10 @@ def zip_that_lies_about_its_directory() -> bytes:
         (TAR, tar(member("a", b"x" * 2000))[:1500], "invalid_argument"),
         (GZIP, b"nonsense", "invalid_argument"),
         (GZIP, gzip.compress(tar(member("a", b"x" * 2000)))[:-30], "invalid_argument"),
+        # between two members, in a head, and where only what gzip says of the whole is missing
+        (TAR, tar(lambda archive: [member(name, b"x")(archive) for name in "ab"] and None)[:1024], "invalid_argument"),
+        (TAR, tar(lambda archive: [member(name, b"x")(archive) for name in "ab"] and None)[:1300], "invalid_argument"),
+        (GZIP, gzip.compress(tar(member("a", b"x" * 2000)))[:-6], "invalid_argument"),
         (ZIP, b"nonsense" * 10, "invalid_argument"),
         (ZIP, b"", "invalid_argument"),
         (ZIP, zipped({"a": b"1"})[:-5], "invalid_argument"),

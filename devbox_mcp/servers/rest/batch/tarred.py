@@ -10,6 +10,7 @@ from devbox_mcp.errors import DevboxError, InvalidArgument, Unsupported
 from devbox_mcp.servers.rest.batch.intake import OP, Intake
 
 _EXECUTABLE: Final = 0o111
+_PIECE: Final = 1 << 16
 _KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
@@ -23,12 +24,14 @@ def unpack(file: IO[bytes], intake: Intake, *, packed: bool) -> None:
     """Take in what a tar holds, unpacking it with gzip first if it is ``packed``. Blocks. Raises InvalidArgument for
     what is no tar, TooLarge, Timeout."""
     source = cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")) if packed else file
+    bounded = _Bounded(source, intake)
     # reading is all that is asked of it
-    bounded = cast("IO[bytes]", _Bounded(source, intake))
+    reader = cast("IO[bytes]", bounded)
     try:
-        with tarfile.open(fileobj=bounded, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
+        with tarfile.open(fileobj=reader, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
             for member in archive:
                 _take(archive, member, intake)
+            _require_end(archive, bounded)
     except DevboxError:
         raise
     except Exception as error:  # noqa: BLE001  whatever hostile bytes do to the parser, they are no tar
@@ -46,11 +49,24 @@ def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, intake: Intake) -> 
         assert content is not None
         data = content.read()
         if len(data) != member.size:
-            raise InvalidArgument(OP, ".", "the archive ends before its end")
+            raise _cut_off()
         intake.file(member.name, data, bool(member.mode & _EXECUTABLE))
     else:
         kind = _KINDS.get(member.type, "no regular file")
         intake.refuse(member.name, Unsupported(OP, member.name[:200], f"this is {kind}; only files are taken"))
+
+
+def _require_end(archive: tarfile.TarFile, bounded: _Bounded) -> None:
+    # one that breaks off between two members, or in a head, is to the parser as if it were over
+    if bounded.given < archive.offset + tarfile.BLOCKSIZE:
+        raise _cut_off()
+    # what gzip says of the whole stands behind it
+    while bounded.read(_PIECE):
+        pass
+
+
+def _cut_off() -> InvalidArgument:
+    return InvalidArgument(OP, ".", "the archive ends before its end", hint="nothing was written; send it again")
 
 
 class _Bounded:
@@ -60,9 +76,12 @@ class _Bounded:
         self._file = file
         self._intake = intake
         self._left = intake.most
+        #: Bytes that were read.
+        self.given = 0
 
     def read(self, size: int) -> bytes:
         data = self._file.read(min(size, self._left + 1))
+        self.given += len(data)
         self._left -= len(data)
         if self._left < 0:
             raise self._intake.too_large()
