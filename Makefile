@@ -46,6 +46,7 @@ examples: .cache/agents/ready .cache/agents-langchain/ready ## the examples for 
 evaluation: .cache/agents/ready ## what errands cost a model: calls, tokens, errors it recovered from
 	PATH="$(abspath .cache/agents/bin):$$PATH" python examples/agents/scripted python examples/agents/evaluation $(ARGS)
 
+# never --quiet: strictness counts the warnings that it would hide
 docs: .cache/docs/ready ## build the documentation's site into site/
 	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict
 
