@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 
 from starlette.types import Scope
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited, TooLarge
@@ -17,6 +17,8 @@ from devbox_mcp.servers.rest.tunnel import frames
 from devbox_mcp.servers.rest.tunnel.exchange import Exchange
 
 _MOST_IN_FLIGHT = 128
+#: Answers that wait for the client to read them.
+_MOST_UNREAD = 16
 _UNACCEPTABLE, _POLICY = 1003, 1008
 _LONGEST_REASON = 120
 
@@ -53,6 +55,7 @@ class _Tunnel:
                 message = await self._socket.receive()
                 if message["type"] != "websocket.receive":
                     return
+                await self._read_on()
                 data: bytes | None = message.get("bytes")
                 if data is None:
                     await self._socket.close(_UNACCEPTABLE, "messages are binary")
@@ -64,6 +67,11 @@ class _Tunnel:
             return
         finally:
             await self._end_all()
+
+    async def _read_on(self) -> None:
+        """Wait while the client does not read: every answer that it leaves lying is held here."""
+        while len(self._tasks) - len(self._under_way) > _MOST_UNREAD:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _take(self, data: bytes) -> None:
         """Begin or end a request. Raises Malformed for what cannot be answered."""
@@ -112,7 +120,8 @@ class _Tunnel:
     async def _send(self, message: bytes) -> None:
         """Send a message; to a client that has gone, nothing."""
         if self._socket.client_state is WebSocketState.CONNECTED:
-            with suppress(WebSocketDisconnect):
+            # the second is for whoever sends after another has found out
+            with suppress(WebSocketDisconnect, WebSocketDisconnected):
                 await self._socket.send_bytes(message)
 
     def _scope(self, asked: frames.Asked, caller: Caller) -> Scope:
