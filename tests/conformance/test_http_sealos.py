@@ -21,9 +21,11 @@ from .local_inside import LocalInside
 from .suite import *  # noqa: F403 - the topics, which pytest collects here
 
 TOKEN = "a-token-of-sealos"
+#: Where links lead in circles the server lists for very long; here nothing else has as many directories.
+MOST_LISTINGS = 200
 
 LINKS = "listings do not tell links, and the server follows them wherever they lead"
-DIRECTORIES = "the server makes no directories"
+COPIES = "the server has no copy, and a directory that is copied file by file is not there at once"
 VERSIONS = "the server cannot compare and replace in one step"
 APPEND = "the server has no append"
 PLACE = "whether the server keeps an inode is not known"
@@ -53,14 +55,14 @@ LEFT_OUT: dict[str, str] = {
     "TestChmod.test_recursive_and_never_through_links": LINKS,
     "TestChmod.test_not_through_a_link_out": LINKS,
     "TestChmod.test_the_path_itself_is_followed": LINKS,
-    "TestCopy.test_directory": DIRECTORIES,
-    "TestCopy.test_temporaries_are_left_out": DIRECTORIES,
-    "TestCopy.test_something_is_there": DIRECTORIES,
-    "TestCopy.test_into_itself": DIRECTORIES,
-    "TestCopy.test_very_deep": DIRECTORIES,
-    "TestCopy.test_overwrite_never_merges_or_drops_a_directory_with_entries": DIRECTORIES,
+    "TestCancellation.test_a_copy": COPIES,
+    "TestCopy.test_directory": COPIES,
+    "TestCopy.test_temporaries_are_left_out": COPIES,
+    "TestCopy.test_something_is_there": COPIES,
+    "TestCopy.test_into_itself": COPIES,
+    "TestCopy.test_very_deep": COPIES,
+    "TestCopy.test_overwrite_never_merges_or_drops_a_directory_with_entries": COPIES,
     "TestCopy.test_not_through_a_link_out": LINKS,
-    "TestNames": NAMES,
     "TestOldFiles.test_owner": OWNERS,
     "TestOldFiles.test_attributes": OWNERS,
     "TestOldFiles.test_a_new_file_of_root_belongs_to_the_directory": OWNERS,
@@ -95,14 +97,13 @@ LEFT_OUT: dict[str, str] = {
     "TestFind.test_links_and_temporaries": LINKS,
     "TestSearch.test_links_and_temporaries": LINKS,
     "TestLines.test_through_a_link": LINKS,
-    "TestErrors.test_nothing_outside_is_named": LINKS,
     "TestList.test_missing": LINKS,
     "TestList.test_types_and_targets": LINKS,
     "TestList.test_details": LINKS,
     "TestList.test_unreadable_directory_is_named": OPENED,
     "TestList.test_no_mode_closes_a_directory_to_root": OPENED,
     "TestMkdir.test_not_through_a_link_out": LINKS,
-    "TestCopy.test_a_copy_of_hard_links_is_another_file": DIRECTORIES,
+    "TestCopy.test_a_copy_of_hard_links_is_another_file": COPIES,
     "TestMove.test_links_move_as_they_are": LINKS,
     "TestMove.test_into_itself": LINKS,
     "TestMove.test_onto_itself": LINKS,
@@ -126,7 +127,7 @@ class Sealos(Harness):
     async def open(self, policy: Policy) -> Backend:
         double = SealosDouble(self._root, TOKEN)
         url = await self._stack.enter_async_context(listening(double.app))
-        backend = await SealosBackend.open(url, TOKEN, self._root)
+        backend = await SealosBackend.open(url, TOKEN, self._root, most_listings=MOST_LISTINGS)
         return ReadOnlyLayer(backend) if policy.read_only else backend
 
 

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import json
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from devbox_mcp.backends.http import failures
 from devbox_mcp.backends.http.address import query
 from devbox_mcp.backends.http.failures import Lost, failure, lost
 from devbox_mcp.backends.http.persistence import Again, persistently
+from devbox_mcp.backends.http.trust import trusting
 from devbox_mcp.backends.http.websocket import Tunnel
-from devbox_mcp.errors import DevboxError, Integrity, Unavailable
+from devbox_mcp.errors import DevboxError, Integrity, InvalidArgument, Unavailable
 
 T = TypeVar("T")
 
@@ -54,17 +54,7 @@ class Asking:
         # at its lowest level it tells every header, and so the key
         logging.getLogger("hpack").setLevel(logging.INFO)
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self.http = httpx2.AsyncClient(
-            headers={**headers, "User-Agent": f"devbox-mcp/{__version__}", "Accept-Encoding": "identity"},
-            # without TLS the authorities are not loaded, which takes longer than many a call
-            verify=httpx2.create_ssl_context()
-            if base.startswith("https:")
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            http2=importlib.util.find_spec("h2") is not None,
-            timeout=_TIMEOUT,
-            limits=_LIMITS,
-            follow_redirects=False,
-        )
+        self.http = _client(base, headers)
         self._tunnel = Tunnel(base, headers) if tunnel else None
         self.closed = False
 
@@ -251,6 +241,25 @@ class Asking:
         if self._tunnel is not None:
             await self._tunnel.aclose()
         await self.http.aclose()
+
+
+def _client(base: str, headers: Mapping[str, str]) -> httpx2.AsyncClient:
+    """Return a client. Raises InvalidArgument for certificates or a proxy of the environment that are of no use."""
+    tls = trusting(base)
+    try:
+        return httpx2.AsyncClient(
+            headers={**headers, "User-Agent": f"devbox-mcp/{__version__}", "Accept-Encoding": "identity"},
+            verify=tls,
+            http2=importlib.util.find_spec("h2") is not None,
+            timeout=_TIMEOUT,
+            limits=_LIMITS,
+            follow_redirects=False,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL):
+        # which tells the proxy's URL, and so a password
+        raise InvalidArgument(
+            "connect", ".", "the proxy that the environment names cannot be used", hint="write it as http://HOST:PORT"
+        ) from None
 
 
 async def _settle(sending: asyncio.Future[Answer]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -62,18 +64,32 @@ def lost(error: Exception) -> Lost:
     if isinstance(error, httpx2.ProxyError):
         return Lost("the proxy of the environment refused the connection", sent=False)
     if isinstance(error, _BEFORE):
+        if distrust := _distrust(error):
+            return Lost(distrust, sent=False)
         return Lost(f"the server cannot be reached: {_cause(error)}", sent=False)
     return Lost("the connection to the server broke", sent=True)
 
 
+def _distrust(error: BaseException) -> str | None:
+    """Return what is wrong with the server's certificate, None where it is something else."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = cause.verify_message.rstrip(".")
+            return f"the server's certificate is not trusted: {why}; SSL_CERT_FILE names authorities of your own"
+    return None
+
+
 def _cause(error: BaseException) -> str:
     """Return why a connection failed, by the system's words or TLS's."""
+    said = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
+    return next(said, "the connection failed").lower()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, OSError) and found.strerror:
-            return str(getattr(found, "verify_message", "") or found.strerror).lower()
+        yield found
         found = found.__cause__ or found.__context__
-    return "the connection failed"
 
 
 def failure(status: int, media_type: str, body: bytes, op: str, path: str) -> DevboxError:

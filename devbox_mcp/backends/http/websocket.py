@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import anyio
-import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol
 
 from devbox_mcp.backends.http import messages
 from devbox_mcp.backends.http.failures import Lost
+from devbox_mcp.backends.http.trust import trusting
 
 #: More at the same time go over HTTP.
 _MOST_IN_FLIGHT = 100
@@ -85,10 +85,10 @@ class Tunnel:
                 open_timeout=_OPENING,
                 close_timeout=1.0,
                 # a context of its own: that for HTTP offers HTTP/2
-                ssl=httpx2.create_ssl_context() if self._url.startswith("wss:") else None,
+                ssl=trusting("https:") if self._url.startswith("wss:") else None,
                 logger=_silent(),
             )
-        except InvalidHandshake:
+        except (InvalidHandshake, ImportError):  # which is of a proxy that needs another package
             self._refused = time.monotonic()
             return None
         except (OSError, WebSocketException):

@@ -20,6 +20,10 @@ from devbox_mcp.paths import SandboxPath
 #: ``MAX_FILE_SIZE`` of the server, unless it was set.
 MOST = 100 << 20
 _PAGE = 1000
+#: A page that is shorter is the last: the server gives as many where it is not asked for a number.
+_LEAST_PAGE = 100
+#: Listings of one walk: the server follows links, and where they lead in circles it would go on for very long.
+MOST_LISTINGS = 5_000
 #: Entries of one directory that are listed.
 _MOST_ENTRIES = 200_000
 _JSON = {"Content-Type": "application/json"}
@@ -30,9 +34,10 @@ _MODE = re.compile(r"[0-7]{3,5}")
 class Calls:
     """The routes beneath ``/api/v1/files``, for the files beneath ``root``."""
 
-    def __init__(self, asking: Asking, root: str) -> None:
+    def __init__(self, asking: Asking, root: str, most_listings: int) -> None:
         self.asking = asking
         self.root = root
+        self.most_listings = most_listings
 
     def absolute(self, path: SandboxPath, op: str) -> str:
         """Return a path as the server needs it. Raises InvalidArgument for one that JSON cannot hold."""
@@ -50,7 +55,7 @@ class Calls:
 
     async def entries(self, path: SandboxPath, op: str) -> list[FileInfo]:
         """Return what is in a directory, in the order of the names' bytes. There is no total: it ends with a page that
-        brings nothing new."""
+        is short, or brings nothing new."""
         found: dict[str, FileInfo] = {}
         while True:
             parameters = {
@@ -64,7 +69,7 @@ class Calls:
                 raise Integrity(op, path.text, "the server's answer makes no sense", hint="try again") from error
             before = len(found)
             found.update((info.path.name, info) for info in page)
-            if len(found) == before:
+            if len(found) == before or len(page) < _LEAST_PAGE:
                 break
             if len(found) > _MOST_ENTRIES:
                 raise TooLarge(op, path.text, f"there are more than {_MOST_ENTRIES} entries", limit=_MOST_ENTRIES)

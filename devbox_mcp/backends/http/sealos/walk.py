@@ -11,9 +11,6 @@ from devbox_mcp.paths import SandboxPath
 
 Key = tuple[bytes, ...]
 
-#: Listings of one walk: the server follows links, and where they lead in circles it would go on for very long.
-_MOST_LISTINGS = 5_000
-
 
 class Walk:
     """Gathers the entries of a directory, ``depth`` levels of them, parents first: ``found``, at most ``limit``. There
@@ -40,10 +37,11 @@ class Walk:
 
     async def _enter(self, here: SandboxPath, depth: int) -> None:
         self._listings += 1
-        if self._listings > _MOST_LISTINGS:
+        most = self._calls.most_listings
+        if self._listings > most:
             raise TooLarge(
-                "list", here.text, f"there are more than {_MOST_LISTINGS} directories, or links lead in circles",
-                hint="look at a part of it", limit=_MOST_LISTINGS,
+                "list", here.text, f"there are more than {most} directories, or links lead in circles",
+                hint="look at a part of it", limit=most,
             )  # fmt: skip
         try:
             entries = await self._calls.entries(here, "list")
