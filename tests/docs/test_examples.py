@@ -99,6 +99,14 @@ def test_clients_are_configured_on_the_page_and_in_the_readme() -> None:
     assert {block.page.name for block in CONFIGURATIONS} >= {"mcp.md", "README.md"}
 
 
+def test_the_page_shows_clients_what_is_packaged_for_them() -> None:
+    shown = [PARSERS[block.language](block.text) for block in CONFIGURATIONS if block.page.name == "mcp.md"]
+    clients = PROJECT / "packaging" / "clients"
+    for file in ("claude-code/.mcp.json", "claude-desktop/claude_desktop_config.json", "cursor/mcp.json",
+                 "gemini-cli/settings.json", "vscode/mcp.json", "codex/config.toml"):  # fmt: skip
+        assert PARSERS[file.rpartition(".")[2]]((clients / file).read_text()) in shown
+
+
 SETTINGS = [block for block in all_blocks("toml") if "devboxes = [" in block.text and "[[" not in block.text]
 
 
