@@ -6,19 +6,25 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mcp.door import PROJECT, environment
 
-_BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
+_SHOWN = re.compile(r"\A---\n(?:.*\n)*?source: (.+)\n")
 _SERVED = Path(__file__).parent / "served.py"
 
 
 def pages() -> list[Path]:
-    """Every page there is, from the top directory."""
-    return [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+    """Every page there is: the README, the site's own, and what the site shows of other directories."""
+    found = [PROJECT / "README.md"]
+    for page in sorted((PROJECT / "docs").rglob("*.md")):
+        shown = _SHOWN.match(page.read_text())
+        found.append(page if shown is None else PROJECT / shown[1])
+    return found
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,9 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
     """Return the blocks of a page, of some languages or of all."""
     text = page.read_text()
     for found in _BLOCK.finditer(text):
-        if not languages or found[1] in languages:
-            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        if not languages or found["language"] in languages:
+            line = text.count("\n", 0, found.start()) + 1
+            yield Block(page, line, found["language"], textwrap.dedent(found["text"]))
 
 
 def all_blocks(*languages: str) -> list[Block]:
