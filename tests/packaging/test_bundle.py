@@ -1,4 +1,4 @@
-"""The bundle for clients that install with one click. ``make mcpb`` has the format's own tool check it; here it runs."""
+"""The bundle for clients that install with one click. ``make mcpb`` lets the format's own tool check it."""
 
 from __future__ import annotations
 
