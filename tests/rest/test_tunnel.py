@@ -75,6 +75,14 @@ def test_the_same_routes_answer_the_same(ask: Client, tunnel: Tunnel) -> None:
     assert json.loads(tunnel.ask("GET", "")[1])["name"] == "main"
 
 
+def test_a_request_keeps_the_name_that_it_is_given(ask: Client, tunnel: Tunnel) -> None:
+    name = f"mine-{secrets.token_hex(8)}"
+    told, _ = tunnel.ask("PUT", "files/a", b"1", headers={"X-Request-Id": name})
+    assert told["headers"]["x-request-id"] == name
+    lines = [json.loads(line) for line in (ask.box.parent / "audit").read_text().splitlines()]
+    assert [line["op"] for line in lines if line["request_id"] == name] == ["write"]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

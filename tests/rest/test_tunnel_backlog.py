@@ -32,6 +32,7 @@ class Client:
     def __init__(self, **asked: Any) -> None:
         self.asked = asked
         self.taken = 0
+        self.answered = asyncio.Event()
         self.gone = asyncio.Event()
 
     async def receive(self) -> Message:
@@ -46,6 +47,7 @@ class Client:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "websocket.send":
+            self.answered.set()
             await self.gone.wait()
             raise OSError("the connection is lost")
 
@@ -60,7 +62,7 @@ def served(client: Client) -> asyncio.Task[None]:
     async def serve() -> None:
         socket = WebSocket(scope, client.receive, client.send)
         await socket.accept()
-        await _Tunnel(socket, cast(Service, SimpleNamespace(inside=answers))).serve()
+        await _Tunnel(socket, cast("Service", SimpleNamespace(inside=answers))).serve()
 
     return asyncio.create_task(serve())
 
@@ -78,8 +80,7 @@ async def test_who_does_not_read_is_not_read_from() -> None:
 async def test_a_connection_that_breaks_while_it_is_answered_is_no_fault() -> None:
     client = Client(unknown=1)
     serving = served(client)
-    while client.taken < 2:
-        await asyncio.sleep(0)
+    await client.answered.wait()
     client.gone.set()
     await serving
     assert client.taken > SENT

@@ -6,6 +6,7 @@ import itertools
 import re
 import secrets
 import time
+from collections.abc import Iterable
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -41,7 +42,7 @@ class Observe:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, receive, send, _given_id(scope) or next(self._names))
+        request = _Request(scope, receive, send, given_id(scope["headers"]) or next(self._names))
         method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
         self._measures.begun()
         started = time.perf_counter()
@@ -136,8 +137,9 @@ class _Request:
         await self._send(message)
 
 
-def _given_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
+def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return what the caller calls its request, None where that is nothing or no name."""
+    for name, value in headers:
         if name == b"x-request-id":
             return value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
     return None

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited, TooLarge
+from devbox_mcp.servers.guarding.observe import given_id
 from devbox_mcp.servers.problems import problem
 from devbox_mcp.servers.rest.service import Service
 from devbox_mcp.servers.rest.tunnel import frames
@@ -128,7 +129,8 @@ class _Tunnel:
         above = self._socket.scope
         prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
         raw = f"{prefix}/{asked.path}" if asked.path else prefix
-        request_id = secrets.token_hex(16)
+        # the same in the answer, the log and the audit log
+        request_id = given_id(asked.headers) or secrets.token_hex(16)
         return {
             "type": "http",
             "asgi": above["asgi"],
@@ -139,7 +141,7 @@ class _Tunnel:
             "raw_path": raw.encode("latin-1"),
             "root_path": "",
             "query_string": asked.query,
-            "headers": [*self._headers(asked), (b"x-request-id", request_id.encode("ascii"))],
+            "headers": [(b"x-request-id", request_id.encode("ascii")), *self._headers(asked)],
             "client": above.get("client"),
             "server": above.get("server"),
             "state": {**above["state"], "request_id": request_id, "caller": caller.asking(request_id)},
