@@ -83,7 +83,7 @@ class SealosDouble:
 
     async def _list(self, request: Request) -> dict[str, Any]:
         place = self._place(request.query_params.get("path", "."))
-        limit, offset = (int(request.query_params.get(*pair)) for pair in (("limit", "100"), ("offset", "0")))  # type: ignore[call-overload]  # with a default
+        limit, offset = (int(request.query_params.get(*pair)) for pair in (("limit", "100"), ("offset", "0")))
         if not place.exists():
             raise FileNotFoundError(2, "", str(place))
         if not place.is_dir():

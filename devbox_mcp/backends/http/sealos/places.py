@@ -11,6 +11,7 @@ from devbox_mcp.guest.names import OWN_PREFIX
 from devbox_mcp.models import FileInfo
 from devbox_mcp.paths import ROOT, SandboxPath
 
+_LONGEST_NAME = 255
 _ANY_DEPTH, _ANY_NUMBER = 10_000, 1 << 40
 
 
@@ -75,10 +76,12 @@ class Places:
         return len(walk.found)
 
     def check(self, path: SandboxPath, op: str) -> None:
-        """Refuse the names of this project's own temporaries."""
+        """Raise InvalidArgument for names that no file system there holds, and for this project's temporaries."""
         for part in path.text.split("/"):
             if part.startswith(OWN_PREFIX):
                 raise InvalidArgument(op, path.text, f"names that begin with {OWN_PREFIX} are the server's own")
+            if len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+                raise InvalidArgument(op, path.text, f"a name has at most {_LONGEST_NAME} bytes")
 
 
 def parent(path: SandboxPath) -> SandboxPath:

@@ -37,6 +37,7 @@ class Writing:
         in_place: bool = False,
     ) -> Written:
         """See ``Backend.write``."""
+        self._places.check(path, "write")
         if if_match is not None:
             raise unsupported("write", path, "versions")
         if mode == "append":
