@@ -9,12 +9,16 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from devbox_mcp.audit import AuditLog, audited
+from devbox_mcp.callers import Caller
+from devbox_mcp.errors import Forbidden
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers import sealos
 from devbox_mcp.servers.access.access import Access
 from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
 from devbox_mcp.servers.access.identify import Identify
 from devbox_mcp.servers.access.metadata import metadata_routes
+from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.guarding import Guard, Routed
 from devbox_mcp.servers.mcp import http
@@ -36,7 +40,7 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))
     mcp = http.create_app(door.server, settings, host)
-    doors = _Doors(mcp, api, sealos.create(sandboxes, settings), guard.metrics)
+    doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
     # what comes over a WebSocket is a request like any other, from somebody who is known
     api.state.service.inside = guard.outside(guard.inside(doors.api))
     identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)
@@ -70,6 +74,31 @@ class Gateway:
         """Say that no more requests should come, and end the streams of those who listen."""
         self._guard.drain()
         self._door.end_streams()
+
+
+class _OfEverybody:
+    """What tells of all devboxes and all callers, for those who may reach every devbox there is or will be. Whether
+    there are others does not show: only the caller's rights are looked at."""
+
+    def __init__(self, app: ASGIApp, audit: AuditLog) -> None:
+        self._app = app
+        self._audit = audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller: Caller = scope["state"]["caller"]
+        if "*" in caller.devboxes:
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._deny(caller, scope["path"])
+        except Forbidden as error:
+            await refuse(error, scope, receive, send)
+
+    def _deny(self, caller: Caller, path: str) -> None:
+        """Raise Forbidden, which leaves a line in the audit log."""
+        with audited(self._audit, caller, "", "metrics", path):
+            detail = "this tells of all callers, and these credentials are not for all devboxes"
+            raise Forbidden("metrics", path, detail, hint='ask the operator for a key to devbox "*"')
 
 
 class _Doors:

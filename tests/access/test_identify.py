@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from devbox_mcp.servers.access.keys import hashed, new_key
 from tests.access.asking import JSON, ask, rpc
-from tests.access.matrix import DEVBOXES, HOLDERS, TOKEN, Ground
+from tests.access.matrix import DEVBOXES, HOLDERS, TOKEN, Ground, Holder
 from tests.mcp.door import http_server
 
 STAT = "/v1/devboxes/shop/stat/a.txt"
@@ -47,6 +47,19 @@ def test_who_is_nobody_gets_nowhere(ground: Ground, url: str, name: str, path: s
         assert challenge.startswith("Bearer")
         assert ('error="invalid_token"' in challenge) is (name != "anonymous")
         assert ("resource_metadata=" in challenge) is (path == "/mcp")
+
+
+@pytest.mark.parametrize("holder", HOLDERS, ids=lambda holder: holder.name)
+def test_metrics_are_for_who_reaches_every_devbox(ground: Ground, url: str, holder: Holder) -> None:
+    before = len(ground.audited())
+    reply = ask(url, "/metrics", ground.headers(holder))
+    if not holder.known:
+        assert reply.status == 401
+    elif "*" in holder.devboxes:
+        assert (reply.status, b"devbox_mcp_devboxes_answering" in reply.body) == (200, True)
+    else:
+        assert (reply.status, reply.code) == (403, "forbidden")
+        assert [line["result"] for line in ground.audited()[before:]] == ["forbidden"]
 
 
 @pytest.mark.parametrize(
