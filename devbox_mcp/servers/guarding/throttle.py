@@ -16,7 +16,7 @@ from devbox_mcp.servers.guarding.routed import notes_of
 from devbox_mcp.servers.guarding.spending import Spending
 
 #: Where contents move.
-_TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|archive)(/|$)|/api/v1/files/")
+_TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|parts|archive|edit|lines)(/|$)|/api/v1/files/")
 _NO_TRANSFERS = frozenset({"HEAD", "OPTIONS", "DELETE"})
 
 
