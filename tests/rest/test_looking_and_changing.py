@@ -156,6 +156,8 @@ def test_an_edit_shows_what_it_does(project: Client) -> None:
         ("copy", b'{"source": "../secret.txt", "destination": "b"}'),
         ("copy", b'{"source": "/etc/passwd", "destination": "b"}'),
         ("copy", b'{"source": "devbox://other/a", "destination": "b"}'),
+        ("move", b'{"source": "nothing", "source": "a", "destination": "b"}'),
+        ("edit", b'{"path": "a", "edits": [{"old_text": "2", "old_text": "1", "new_text": "3"}]}'),
         ("chmod", b'{"path": "a", "mode": "rwx"}'),
         ("chmod", b'{"path": "a", "mode": "4755"}'),
         ("edit", b'{"path": "a", "edits": []}'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
@@ -81,9 +82,31 @@ async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
     require_type(request, op, ".", "application/json")
     body = await gathered(request, op, ".", most)
     try:
-        return model.model_validate_json(body)
+        asked = model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidArgument(op, ".", _first_of(error), hint="/docs shows the body that is meant") from None
+    try:
+        # of a key that is given twice, others on the way may have taken the other
+        json.loads(body, object_pairs_hook=_once)
+    except _Twice as error:
+        raise InvalidArgument(op, ".", f"the key {error.key[:60]!r} is given twice") from None
+    return asked
+
+
+class _Twice(Exception):
+    """A key that an object has more than once."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _Twice(key)
+        seen.add(key)
 
 
 def _first_of(error: ValidationError) -> str:
