@@ -11,6 +11,7 @@ import pytest
 
 from devbox_mcp.backends.http.backend import HttpBackend
 from devbox_mcp.backends.http.opening import open_http
+from devbox_mcp.servers.access.keys import hashed, new_key
 
 from .conftest import Sealos, served
 
@@ -78,6 +79,21 @@ def test_the_host_name_chooses_the_devbox(tmp_path: Path) -> None:
         answer = client.get("/api/v1/files/read?path=f")
         assert (answer.status_code, answer.json()["status"]) == (400, 1400)
         assert "2 devboxes" in answer.json()["message"]
+
+
+def test_a_host_does_not_name_its_devbox_to_others(tmp_path: Path) -> None:
+    for name in ("inside", "outside"):
+        (tmp_path / name).mkdir()
+    key = new_key()
+    access = tmp_path / "access.toml"
+    access.write_text(f'[[keys]]\nname = "ci"\nhash = "{hashed(key)}"\ndevboxes = ["outside"]\nscopes = ["read"]\n')
+    devboxes = [f"{name}={tmp_path / name}" for name in ("inside", "outside")]
+    options = ["--host-devbox", "box.example.com=inside", "--access", str(access)]
+    with served(*devboxes, *options) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        headers = {"Host": "box.example.com", "Authorization": f"Bearer {key}"}
+        answer = client.get("/api/v1/files/list", headers=headers)
+        assert answer.json()["status"] == 1404
+        assert "inside" not in answer.text
 
 
 def test_every_call_is_in_the_audit_log(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from devbox_mcp.callers import Caller
-from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument, TooLarge
+from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument, NotFound, TooLarge
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
@@ -39,7 +39,11 @@ class Devboxes:
         reached = self._sandboxes.called_by(caller)
         name = self._hosts.get(_host(request))
         if name is not None:
-            return reached.get(name, "request")
+            try:
+                return reached.get(name, "request")
+            except NotFound as error:
+                # a host's devbox is not named to whoever does not reach it
+                raise NotFound("request", ".", "these credentials reach no devbox here", hint=error.hint) from None
         if len(reached.names) != 1:
             raise NoDevbox(
                 InvalidArgument(
