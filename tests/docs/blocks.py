@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,9 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
     for found in _BLOCK.finditer(text):
         if not languages or found["language"] in languages:
             line = text.count("\n", 0, found.start()) + 1
-            yield Block(page, line, found["language"], textwrap.dedent(found["text"]))
+            yield Block(
+                page, line, found["language"], re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
+            )
 
 
 def all_blocks(*languages: str) -> list[Block]:
