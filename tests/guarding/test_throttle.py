@@ -141,14 +141,16 @@ async def test_bytes_are_charged_as_they_stream(direction: str) -> None:
         ("POST", "/v1/devboxes/box/edit", True),
         ("GET", "/v1/devboxes/box/lines/a.txt", True),
         ("POST", "/api/v1/files/write", True),
+        ("POST", "/mcp", True),
+        ("GET", "/mcp", True),
+        ("GET", "/v1/devboxes/box/events", True),
+        ("GET", "/v1/devboxes/box/changes", True),
         ("HEAD", "/v1/devboxes/box/files/a.txt", False),
         ("DELETE", "/v1/devboxes/box/files/a.txt", False),
-        ("GET", "/v1/devboxes/box/events", False),
         ("GET", "/v1/devboxes/box/stat/files/a.txt", False),
-        ("POST", "/mcp", False),
     ],
 )
-async def test_transfers_at_a_time_are_limited(method: str, path: str, counted: bool) -> None:
+async def test_transfers_and_streams_at_a_time_are_limited(method: str, path: str, counted: bool) -> None:
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,9 +1,11 @@
-"""Callers keep to their allowances, and to a number of transfers at a time."""
+"""Callers keep to their allowances, and to a number of transfers and of open streams at a time."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,33 +17,34 @@ from devbox_mcp.servers.guarding.measures import Measures
 from devbox_mcp.servers.guarding.routed import notes_of
 from devbox_mcp.servers.guarding.spending import Spending
 
+Kind = Literal["transfers", "streams"]
+
 #: Where contents move.
-_TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|parts|archive|edit|lines)(/|$)|/api/v1/files/")
+_TRANSFERS = re.compile(r"/v1/devboxes/[^/]+/(files|uploads|parts|archive|edit|lines)(/|$)|/api/v1/files/|/mcp$")
 _NO_TRANSFERS = frozenset({"HEAD", "OPTIONS", "DELETE"})
+#: Where connections are held open until something happens. Without a bound, one caller could take all there are.
+_STREAMS = re.compile(r"/v1/devboxes/[^/]+/(events|changes)$|/mcp$")
 
 
 class Transfers:
-    """How many of each caller are under way, and how many may be."""
+    """How many of each kind and caller are under way, and how many may be."""
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._under_way: dict[str, int] = {}
+        self._under_way: Counter[tuple[Kind, str]] = Counter()
 
-    def begin(self, caller: str) -> bool:
+    def begin(self, kind: Kind, caller: str) -> bool:
         """Count one more, and return True, unless there are as many as there may be."""
-        now = self._under_way.get(caller, 0)
-        if now >= self.most:
+        if self._under_way[kind, caller] >= self.most:
             return False
-        self._under_way[caller] = now + 1
+        self._under_way[kind, caller] += 1
         return True
 
-    def end(self, caller: str) -> None:
+    def end(self, kind: Kind, caller: str) -> None:
         """Count one less."""
-        left = self._under_way[caller] - 1
-        if left:
-            self._under_way[caller] = left
-        else:
-            del self._under_way[caller]
+        self._under_way[kind, caller] -= 1
+        if not self._under_way[kind, caller]:
+            del self._under_way[kind, caller]
 
 
 class Throttle:
@@ -70,18 +73,18 @@ class Throttle:
             self._measures.limited("rate")
             await _refuse(error, scope, receive, send)
             return
-        transfer = scope["type"] == "http" and _is_transfer(scope)
-        if transfer and not self._transfers.begin(caller.name):
-            self._measures.limited("transfers")
-            detail = f"{self._transfers.most} transfers of {caller.name} are under way"
+        kind = _kind(scope)
+        if kind is not None and not self._transfers.begin(kind, caller.name):
+            self._measures.limited(kind)
+            detail = f"{self._transfers.most} {kind} of {caller.name} are under way"
             busy = RateLimited("request", "", detail, hint="wait until one is done")
             await _refuse(busy, scope, receive, send)
             return
         try:
             await self._counted(spending, scope, receive, send)
         finally:
-            if transfer:
-                self._transfers.end(caller.name)
+            if kind is not None:
+                self._transfers.end(kind, caller.name)
             await spending.settle()
 
     async def _counted(self, spending: Spending, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,8 +104,10 @@ class Throttle:
         await self._app(scope, received, sent)
 
 
-def _is_transfer(scope: Scope) -> bool:
-    return scope["method"] not in _NO_TRANSFERS and _TRANSFERS.match(scope["path"]) is not None
+def _kind(scope: Scope) -> Kind | None:
+    if scope["type"] == "websocket" or (scope["method"] == "GET" and _STREAMS.match(scope["path"])):
+        return "streams"
+    return "transfers" if scope["method"] not in _NO_TRANSFERS and _TRANSFERS.match(scope["path"]) else None
 
 
 def _size(message: Message) -> int:
