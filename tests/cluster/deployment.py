@@ -29,7 +29,7 @@ def kubectl(*arguments: str, text: str | None = None) -> str:
 def await_replicas(namespace: str) -> None:
     """Wait until all replicas are ready. Fails with what the cluster says of them."""
     try:
-        kubectl("-n", namespace, "rollout", "status", "deployment/devbox-mcp", "--timeout=90s")
+        kubectl("-n", namespace, "rollout", "status", "deployment/devbox-mcp", "--timeout=170s")
     except AssertionError as error:
         told = kubectl("-n", namespace, "describe", "pods")
         logs = kubectl("-n", namespace, "logs", "-l", "app.kubernetes.io/name=devbox-mcp", "--tail=20")
