@@ -62,6 +62,37 @@ def test_what_arrives_is_noted(programs, tmp_path):
     assert notes == {"boat.md": "- The boat is painted\n", "engine.md": "- The engine runs\n"}
 
 
+#: Goes on from a cursor of another server's life, and prints which files have arrived.
+GO_ON = """
+import asyncio, sys
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from watch import arrived
+
+async def main():
+    async with Client(StdioServerParameters(command="devbox-mcp", args=["serve", sys.argv[1]])) as tools:
+        paths, _ = await arrived(tools, "0123456789abcdef-7")
+        print(sorted(paths))
+
+asyncio.run(main())
+"""
+
+
+def test_what_arrived_while_nobody_could_watch_is_found(programs, tmp_path):
+    (tmp_path / "inbox").mkdir()
+    for name in ("one.txt", "two.txt", "three.log"):
+        (tmp_path / "inbox" / name).write_text("Subject: late\n")
+    ran = subprocess.run(
+        ["python", "-c", GO_ON, str(tmp_path)],
+        env={**programs.environment("agents"), "PYTHONPATH": str(EXAMPLES / "watcher")},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.stdout == "['inbox/one.txt', 'inbox/two.txt']\n", ran.stderr
+
+
 def test_a_client_without_a_framework_searches(programs, tmp_path):
     (tmp_path / "shop.py").write_text("def pay():\n    pass  # TODO: money\n")
     ran = subprocess.run(

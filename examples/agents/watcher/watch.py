@@ -30,6 +30,9 @@ async def arrived(tools: Client, cursor: str) -> tuple[set[str], str]:
     while True:
         seen = await changes(tools, cursor=cursor, timeout=QUIET if paths else 30)
         cursor = seen["cursor"]
+        if seen["resync"]:  # changes were lost: take all that is there, though some may have been noted before
+            listed: Any = (await tools.call_tool("list_dir", {"path": "inbox", "glob": "*.txt"})).structured_content
+            paths.update(f"inbox/{name}" for name in listed["entries"])
         for event in seen["events"]:
             if event["type"] == "deleted":
                 paths.discard(event["path"])
