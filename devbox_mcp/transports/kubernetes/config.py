@@ -194,7 +194,7 @@ def _access(configuration: Configuration) -> Access:
 
 
 def _misshapen(error: Exception) -> str:
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415  see access_to
+    import yaml  # noqa: PLC0415  see access_to
 
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
         return "it is not YAML"
