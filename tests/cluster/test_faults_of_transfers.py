@@ -41,7 +41,7 @@ BIG = SandboxPath("big")
 PATIENCE = 100.0
 #: A program starts in a pod within it, even on a machine that is busy.
 SILENCE = 5.0
-DEADLINE = 20.0
+DEADLINE = 12.0
 OLD = b"what was there before"
 DATA = random.Random(7).randbytes(SIZE)
 SHA256 = hashlib.sha256(DATA).hexdigest()
