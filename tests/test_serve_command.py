@@ -94,7 +94,10 @@ def client(home: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
         (["project", "--deny", ""], "bad setting deny: '' is no glob: the glob is empty"),
         (["project", "--http", "8000"], "bad setting http: '8000' is not HOST:PORT; write 127.0.0.1:8000"),
         (["project", "--http", "http://127.0.0.1:80"], "is not HOST:PORT"),
-        (["project", "--http", "0.0.0.0:0"], "a token is required: set DEVBOX_MCP_TOKEN, pass --token-file or --access, or"),
+        (
+            ["project", "--http", "0.0.0.0:0"],
+            "a token is required: set DEVBOX_MCP_TOKEN, pass --token-file or --access",
+        ),
         (["project", "--http", "no.such.host.invalid:0", "--token-file", "file"], "cannot listen on"),
         (["project", "--config", "missing.toml"], "there is no configuration file missing.toml"),
         (["project", "--config", "project"], "there is no configuration file project"),
