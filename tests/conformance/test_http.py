@@ -13,7 +13,7 @@ from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.http import Address, HttpBackend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.guest.policy import Policy
-from tests.http.gateway import gateway
+from tests.http_backend.gateway import gateway
 
 from .box import Harness
 from .local_inside import LocalInside

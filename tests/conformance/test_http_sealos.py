@@ -1,4 +1,4 @@
-"""The suite on Sealos' own server, of which ``tests/http/sealos_double.py`` is a double written from its documentation,
+"""The suite on Sealos' own server, of which ``tests/http_backend/sealos_double.py`` is a double written from its documentation,
 over a real socket. What that server cannot do is left out, test by test, and says why."""
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.http.sealos import SealosBackend
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.layers import ReadOnlyLayer
-from tests.http.gateway import listening
-from tests.http.sealos_double import SealosDouble
+from tests.http_backend.gateway import listening
+from tests.http_backend.sealos_double import SealosDouble
 
 from .box import Harness
 from .local_inside import LocalInside

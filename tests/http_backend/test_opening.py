@@ -16,8 +16,8 @@ from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandboxes import open_devbox, parse_specs
 from devbox_mcp.settings import load
-from tests.http.gateway import gateway, listening
-from tests.http.sealos_double import SealosDouble
+from tests.http_backend.gateway import gateway, listening
+from tests.http_backend.sealos_double import SealosDouble
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from devbox_mcp.backends.http import Address, HttpBackend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import InvalidArgument, Unavailable
 from devbox_mcp.paths import SandboxPath
-from tests.http.certificates import Authority
-from tests.http.gateway import gateway
+from tests.http_backend.certificates import Authority
+from tests.http_backend.gateway import gateway
 
 pytestmark = pytest.mark.anyio
 

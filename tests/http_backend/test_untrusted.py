@@ -27,7 +27,7 @@ from devbox_mcp.errors import (
 )
 from devbox_mcp.models import Capability
 from devbox_mcp.paths import SandboxPath
-from tests.http.gateway import listening
+from tests.http_backend.gateway import listening
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, Unavailable
 from devbox_mcp.paths import SandboxPath
 from tests.cluster.proxy import Fault, How, Proxy
-from tests.http.gateway import gateway
+from tests.http_backend.gateway import gateway
 
 pytestmark = pytest.mark.anyio
 
