@@ -1,5 +1,5 @@
-"""The suite on Sealos' own server, of which ``tests/http_backend/sealos_double.py`` is a double written from its documentation,
-over a real socket. What that server cannot do is left out, test by test, and says why."""
+"""The suite on Sealos' own server, over a real socket: on ``tests/http_backend/sealos_double.py``, a double written
+from its documentation. What that server cannot do is left out, test by test, and says why."""
 
 from __future__ import annotations
 

@@ -33,6 +33,10 @@ def accepted_by_unzip(path):
     return shutil.which("unzip") is None or subprocess.run(["unzip", "-tqq", str(path)], check=False).returncode == 0
 
 
+def noise(rng, size):
+    return rng.getrandbits(8 * size).to_bytes(size, "big")
+
+
 @pytest.fixture
 def files():
     rng = random.Random(1)
@@ -40,12 +44,12 @@ def files():
         "empty": b"",
         "one": b"1",
         "text": b"the same again\n" * 50,
-        "random": rng.randbytes(1000),
+        "random": noise(rng, 1000),
         "gr\u00fcn": b"green",
-        "small": rng.randbytes(zipping._SMALL),
-        "larger": rng.randbytes(zipping._SMALL + 1),
+        "small": noise(rng, zipping._SMALL),
+        "larger": noise(rng, zipping._SMALL + 1),
         "large.txt": b"the same again\n" * 100_000,
-        "large.zip": rng.randbytes(300_000),
+        "large.zip": noise(rng, 300_000),
     }
 
 
