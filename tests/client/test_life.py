@@ -164,6 +164,15 @@ def test_closing_gives_up_the_transfers_of_other_threads(devbox: str, root: Path
     assert not (root / "a").exists()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, though whoever started the tests in the background may have had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_stops_and_leaves_nothing(devbox: str, root: Path) -> None:
     read, write = os.pipe()
     with Devbox(devbox) as box, os.fdopen(read, "rb", 0) as source, os.fdopen(write, "wb", 0) as sink:
