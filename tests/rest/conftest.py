@@ -25,7 +25,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def port(ground: Path) -> Iterator[int]:
     boxes = (f"main={ground / 'box'}", f"other={ground / 'other'}")
-    limits = ("--max-file-size", "8M", "--max-batch-size", "256K", "--max-transfer", "6M")
+    # a tunnel carries more at a time than one caller may have of streams
+    limits = ("--max-file-size", "8M", "--max-batch-size", "256K", "--max-transfer", "6M", "--max-transfers", "256")
     with serving(ground / "log", *boxes, *limits, "--deny", "secrets/**", "--audit-log", str(ground / "audit")) as port:
         yield port
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from devbox_mcp import __version__
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 from tests.raw import RawClient
 
 CLIENTS = PROJECT / "packaging" / "clients"

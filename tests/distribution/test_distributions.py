@@ -14,7 +14,7 @@ import pytest
 
 from devbox_mcp import __version__
 from devbox_mcp.extras import GATEWAY, HTTP, KUBERNETES
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 from tests.raw import RawClient
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ import jsonschema
 
 from devbox_mcp import __version__
 from devbox_mcp.settings import Settings
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 
 SERVER = json.loads((PROJECT / "packaging" / "server.json").read_text())
 

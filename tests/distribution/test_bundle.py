@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devbox_mcp import __version__
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 from tests.raw import RawClient
 from tools import mcpb
 

@@ -12,7 +12,7 @@ import yaml
 
 from devbox_mcp import __version__
 from devbox_mcp.settings import load
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 
 MANIFESTS = PROJECT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from devbox_mcp import __version__
-from tests.packaging.conftest import PROJECT
+from tests.distribution.conftest import PROJECT
 
 FILE = PROJECT / "packaging" / "Containerfile"
 
