@@ -124,7 +124,9 @@ class Exchange:
     async def _finish(self, message: bytes) -> None:
         if not self._done:
             self._done = True
-            # to what still runs, this is a client that went away
-            self._over.set()
             self._answered()
-            await self._send(message)
+            try:
+                await self._send(message)
+            finally:
+                # to what still runs, this is a client that went away; not before, for it would give up the sending too
+                self._over.set()
