@@ -60,9 +60,9 @@ async def _open_local(target: str, opening: Opening) -> Backend:
             "name a project directory in it, or pass --force if you mean it"
         )
     if not directory.exists():
-        raise ValueError(f"there is no directory {directory}")
+        raise ValueError(f"there is no directory {directory}; write the full path of one that is there")
     if not directory.is_dir():
-        raise ValueError(f"{directory} is a file, not a directory")
+        raise ValueError(f"{directory} is a file, not a directory; name the directory that it is in")
     return LocalBackend(str(directory), policy=_policy(opening))
 
 

@@ -12,11 +12,13 @@ from typer.core import TyperArgument, TyperCommand
 from devbox_mcp import __version__
 from devbox_mcp.cli import audit, changing, copying, looking
 from devbox_mcp.cli.doctor import doctor
-from devbox_mcp.cli.failing import TABLE
+from devbox_mcp.cli.failing import INTERRUPTED, TABLE
 from devbox_mcp.cli.keys import keys
 from devbox_mcp.cli.serve import serve
 
 _ROOM_FOR_FRAMES = _WIDEST = 80
+#: The base of all that is wrong about a command line, which typer gives no name of its own.
+_WRONG_USAGE: Any = typer.BadParameter.__base__
 
 
 class _Command(TyperCommand):
@@ -76,5 +78,25 @@ def main() -> None:
     nothing in a pipe."""
     columns = shutil.get_terminal_size().columns
     app.rich_markup_mode = "rich" if sys.stdout.isatty() and columns >= _ROOM_FOR_FRAMES else None
-    # left to itself, help is never narrower than 50
-    app(prog_name="devbox-mcp", terminal_width=min(columns, _WIDEST))
+    try:
+        # left to itself, help is never narrower than 50
+        code = app(prog_name="devbox-mcp", terminal_width=min(columns, _WIDEST), standalone_mode=False)
+    except typer.Abort:
+        code = INTERRUPTED
+    except _WRONG_USAGE as wrong:
+        code = _tell(wrong)
+    sys.exit(code)
+
+
+def _tell(wrong: Any) -> int:
+    """Say what is wrong about the command line in one sentence, or the help where there was nothing on it."""
+    from devbox_mcp.cli.running import warn
+
+    told = wrong.format_message()
+    if not told or told.startswith("Usage:"):  # the help; where it has frames, it has been shown
+        sys.stderr.write(f"{told}\n" if told else "")
+    else:
+        told = " ".join(told.split()).rstrip(".")
+        place = wrong.ctx.command_path if wrong.ctx else "devbox-mcp"
+        warn(f"{told[0].lower()}{told[1:]}; {place} -h shows what can be written")
+    return int(wrong.exit_code)

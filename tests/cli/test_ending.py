@@ -95,12 +95,31 @@ def test_the_root_and_the_home_directory_are_devboxes_for_whoever_types_a_comman
     assert "a/" in command.ok("ls", "~")
 
 
-@pytest.mark.parametrize("arguments", [["ls"], ["ls", "--no-such"], ["cat", "--offset", "-1", "a:x"], ["nonsense"]])
-def test_wrong_usage_is_2_and_says_where_help_is(command: Command, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ls"], "missing argument 'DEVBOX[:PATH]'; devbox-mcp ls -h shows"),
+        (["ls", "--no-such"], "no such option: --no-such; devbox-mcp ls -h shows"),
+        (["serve", "--read-onyl"], "(Possible options: --read-only"),
+        (["cat", "--offset", "-1", "a:x"], "invalid value for '--offset'"),
+        (["keys", "new"], "devbox-mcp keys new -h shows"),
+        (["nonsense"], "no such command 'nonsense'; devbox-mcp -h shows"),
+    ],
+)
+def test_wrong_usage_is_2_and_one_sentence_that_says_where_help_is(
+    command: Command, arguments: list[str], said: str
+) -> None:
     done = command.run(*arguments)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"Try 'devbox-mcp" in done.stderr
-    assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"devbox-mcp: ")
+    assert said in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_nothing_at_all_shows_what_there_is(command: Command) -> None:
+    done = command.run()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"Usage: devbox-mcp")
 
 
 def test_a_working_directory_that_is_gone_is_said(command: Command, home: Path) -> None:

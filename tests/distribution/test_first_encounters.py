@@ -82,7 +82,7 @@ def test_doctor_tells_how_to_get_an_extra(installed: Path, tmp_path: Path) -> No
 
 def test_a_directory_that_is_not_there(installed: Path, tmp_path: Path) -> None:
     said = one_sentence([installed / "devbox-mcp", "serve", "projects/shop"], {}, tmp_path)
-    assert f"there is no directory {tmp_path}/projects/shop" in said
+    assert f"there is no directory {tmp_path}/projects/shop; write the full path of one that is there" in said
 
 
 def test_a_bare_environment(installed: Path, tmp_path: Path) -> None:
