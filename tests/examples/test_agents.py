@@ -1,9 +1,11 @@
 """Each framework's agent, with a scripted model: in a directory, and through a gateway that asks for a key."""
 
+import subprocess
+
 import pytest
 
 from devbox_mcp.servers.access.keys import hashed, new_key
-from tests.examples.programs import AGENTS, agent, assert_mended, broken_project, pytest_in
+from tests.examples.programs import AGENTS, EXAMPLES, agent, assert_mended, broken_project, pytest_in
 from tests.mcp.door import http_server
 
 EVERY_AGENT = pytest.mark.parametrize(("name", "environment"), AGENTS.items(), ids=AGENTS)
@@ -25,6 +27,22 @@ def test_goes_on_after_an_error(programs, tmp_path, name, environment):
     assert "build is gone" in ran.out
     assert not list((tmp_path / "box").iterdir())
     assert ran.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "environment"),
+    [
+        *((f"{name}/agent.py", environment) for name, environment in AGENTS.items()),
+        *((program, "agents") for program in ("fix_test/fix.py", "csv_report/report.py")),
+        *((program, "agents") for program in ("two_agents/together.py", "watcher/watch.py")),
+    ],
+)
+def test_a_program_without_arguments_says_how_it_is_called(programs, program, environment):
+    command = ["python", str(EXAMPLES / program)]
+    ran = subprocess.run(command, env=programs.environment(environment), capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"``python {program.rpartition('/')[2]} DEVBOX" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,8 @@ async def main(devbox: str, table: str) -> bytes:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     devbox, table, archive = sys.argv[1:]
     Path(archive).write_bytes(asyncio.run(main(devbox, table)))
     print(f"saved {archive}")

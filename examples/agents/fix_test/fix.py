@@ -33,4 +33,6 @@ def main(devbox: str, tests: str, *agent: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))
