@@ -70,4 +70,4 @@ def test_doctor_tells_what_stands_between(command: Command, url: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_one_sentence(command: Command) -> None:
-    assert "cannot be reached" in command.fails(6, "ls", "http://127.0.0.1:1/a")
+    assert "; see that it runs and the URL is right" in command.fails(6, "ls", "http://127.0.0.1:1/a")

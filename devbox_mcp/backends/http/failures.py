@@ -66,7 +66,7 @@ def lost(error: Exception) -> Lost:
     if isinstance(error, _BEFORE):
         if distrust := _distrust(error):
             return Lost(distrust, sent=False)
-        return Lost(f"the server cannot be reached: {_cause(error)}", sent=False)
+        return Lost(f"the server cannot be reached: {_cause(error)}; see that it runs and the URL is right", sent=False)
     return Lost("the connection to the server broke", sent=True)
 
 
