@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from devbox_mcp.errors import Unsupported
+
+#: What tools leave in the environments that they make for programs, and how they install once more.
+_RECEIPTS = {"pipx_metadata.json": "pipx install --force", "uv-receipt.toml": "uv tool install --force"}
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command for an extra, by what installed devbox-mcp: pip would not reach where pipx or uv put it."""
+    tools = (tool for receipt, tool in _RECEIPTS.items() if (Path(sys.prefix) / receipt).exists())
+    return f"{next(tools, 'pip install')} 'devbox-mcp[{extra}]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class Extra:
                 "start",
                 ".",
                 f"the packages for {self.purpose} are missing",
-                hint=f"pip install 'devbox-mcp[{self.name}]'",
+                hint=how_to_install(self.name),
             )
 
 

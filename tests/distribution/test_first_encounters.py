@@ -55,6 +55,22 @@ def test_a_missing_extra(installed: Path, tmp_path: Path, arguments: list[str], 
 
 
 @pytest.mark.parametrize(
+    ("receipt", "command"),
+    [("pipx_metadata.json", "pipx install --force"), ("uv-receipt.toml", "uv tool install --force")],
+)
+def test_a_missing_extra_where_a_tool_installed_the_command(
+    installed: Path, tmp_path: Path, receipt: str, command: str
+) -> None:
+    left_by_the_tool = installed.parent / receipt
+    left_by_the_tool.touch()
+    try:
+        said = one_sentence([installed / "devbox-mcp", "serve", "k8s://shop/web"], {}, tmp_path)
+    finally:
+        left_by_the_tool.unlink()
+    assert f"are missing; {command} 'devbox-mcp[kubernetes]'" in said
+
+
+@pytest.mark.parametrize(
     ("program", "extra"),
     [
         ("from devbox_mcp import Devbox; Devbox('https://files.example.com/v1/devboxes/shop').fs.list_dir()", "http"),

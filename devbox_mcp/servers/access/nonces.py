@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from devbox_mcp.errors import Unavailable
+from devbox_mcp.extras import how_to_install
 from devbox_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def open_nonces(settings: Settings) -> Nonces:
         import coredis  # noqa: PLC0415  needed only where a store is configured
         from limits.aio.storage import RedisStorage  # noqa: PLC0415
     except ImportError:
-        raise ValueError("a store of used URLs needs more: pip install 'devbox-mcp[redis]'") from None
+        raise ValueError(f"a store of used URLs needs more: {how_to_install('redis')}") from None
     url = settings.redis.get_secret_value()
     if not url.startswith(("redis://", "rediss://")):
         raise ValueError("the redis URL is none; write redis://HOST:6379/0, or rediss:// for TLS")

@@ -17,6 +17,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from devbox_mcp.extras import how_to_install
 from devbox_mcp.servers.guarding.allowances import Allowance, InMemory
 from devbox_mcp.settings import Settings
 
@@ -59,7 +60,7 @@ class _Shared:
             from limits.aio.strategies import SlidingWindowCounterRateLimiter  # noqa: PLC0415
             from limits.errors import ConfigurationError  # noqa: PLC0415
         except ImportError:
-            raise ValueError("limits in a store need more: pip install 'devbox-mcp[redis]'") from None
+            raise ValueError(f"limits in a store need more: {how_to_install('redis')}") from None
         if not url.startswith(("redis://", "rediss://")):
             raise ValueError("the redis URL is none; write redis://HOST:6379/0, or rediss:// for TLS")
         try:
