@@ -11,7 +11,8 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Set
 
 from . import names, targets
 from .beneath import Place, Root, check_regular
@@ -30,6 +31,7 @@ _KIND = "upload"
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _REMEMBERED = 64
+_LOOK = 0.1  # seconds between two looks whether to go on waiting
 #: What keeps an upload from its end today and may not tomorrow: what has arrived stays.
 _PASSING = ("busy", "cancelled", "no_space", "timeout")
 
@@ -47,6 +49,8 @@ class Uploads:
         self._lock = threading.Lock()
         #: What verified bytes hash to, so that they are not read again; another session's are.
         self._arrived: OrderedDict[str, _Arrived] = OrderedDict()
+        self._changed = threading.Condition()
+        self._adding: Set[str] = set()
 
     def begin(
         self, path: str, token: str, job: Job, *, mode: str = "overwrite", if_match: Optional[str] = None
@@ -68,7 +72,15 @@ class Uploads:
             draft.keep()
 
     def add(
-        self, path: str, token: str, offset: int, body: Iterable[bytes], job: Job, sha256: Optional[Callable[[], str]]
+        self,
+        path: str,
+        token: str,
+        offset: int,
+        body: Iterable[bytes],
+        job: Job,
+        sha256: Optional[Callable[[], str]],
+        *,
+        early: bool = False,
     ) -> str:
         """Add a chunk behind the first ``offset`` bytes, which have arrived; what lies behind them is dropped, for an
         acknowledgement may have got lost. ``sha256`` tells, when the chunk is through, what all that has arrived
@@ -76,9 +88,14 @@ class Uploads:
 
         Returns the token to go on with: another one where a session that is lost, but not ended, still holds this
         one. Raises not_found for an upload that is gone, conflict where fewer bytes have arrived, integrity.
+
+        A chunk that is ``early`` waits for the one before it, and is refused unless just that has arrived: conflict,
+        or busy where another session holds it.
         """
-        with os_errors(path), self._place(path, token) as place, Parent(place) as parent:
-            draft = self._resumed(parent, path, token, offset, job)
+        with self._turn(path, token, job, early), os_errors(path), self._place(path, token) as place, Parent(
+            place
+        ) as parent:
+            draft = self._resumed(parent, path, token, offset, job, exact=early)
             return self._filled(draft, body, path, job, sha256, draft.digest)
 
     def extend(
@@ -156,6 +173,21 @@ class Uploads:
         except GuestError as error:
             if error.code != "not_found":
                 raise
+
+    @contextmanager
+    def _turn(self, path: str, token: str, job: Job, wait: bool) -> Iterator[None]:
+        """Note that somebody adds to an upload; with ``wait``, when nobody else in this session does."""
+        with self._changed:
+            while wait and token in self._adding:
+                job.check(path)
+                self._changed.wait(_LOOK)
+            self._adding.add(token)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._adding.discard(token)
+                self._changed.notify_all()
 
     def _place(self, path: str, token: str, if_match: Optional[str] = None) -> Place:
         """Resolve the path of an upload that was begun: its parents are there, or it is gone."""

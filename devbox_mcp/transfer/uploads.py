@@ -90,20 +90,7 @@ class Upload:
         begun = {name: self._options[name] for name in ("mode", "if_match")}
         try:
             await self._call("upload_begin", {"token": self._token, **begun}, repeat=True)
-            chunk = first
-            beyond: bytes | None = rest
-            while beyond is not None:
-                # the next one is read while this one is on its way
-                reading = asyncio.ensure_future(gather(source, beyond))
-                try:
-                    await self._send(chunk)
-                    chunk, beyond = await reading
-                finally:
-                    if not reading.done():
-                        reading.cancel()
-                        await asyncio.gather(reading, return_exceptions=True)
-            if chunk:
-                await self._send(chunk)
+            await self._send_all(first, rest, source)
             reply = await self._finish()
         except BaseException:
             await self._abandon(*self._left, self._token)
@@ -111,36 +98,118 @@ class Upload:
         await self._abandon(*self._left)
         return reply
 
-    async def _send(self, chunk: Sequence[bytes]) -> None:
-        size = sum(map(len, chunk))
+    async def _send_all(self, chunk: Sequence[bytes], beyond: bytes | None, source: AsyncIterator[bytes]) -> None:
+        """Send chunk after chunk. While one is on its way the next one is read, and follows it before it is
+        acknowledged; no more than two are held."""
+        last: _Flight | None = None
+        reading: asyncio.Future[tuple[list[bytes], bytes | None]] | None = None
+        pack = False
+        try:
+            while chunk:
+                if last is not None and (last.packed or pack or not self._rate):
+                    await self._land(last)
+                    last, pack = None, await self._pays(chunk)
+                last = self._launch(chunk, pack) if last is None else await self._follow(last, chunk)
+                if beyond is None:
+                    break
+                reading = asyncio.ensure_future(gather(source, beyond))
+                await asyncio.wait((reading, last.task), return_when=asyncio.FIRST_COMPLETED)
+                if last.task.done():  # at once, for it may have failed
+                    await self._land(last)
+                    last = None
+                chunk, beyond = await reading
+                pack = await self._pays(chunk)
+                if last is not None:
+                    await last.handed_over.wait()
+            if last is not None:
+                await self._land(last)
+        finally:
+            if last is not None:
+                await _stopped(last.task)
+            if reading is not None:
+                await _stopped(reading)
+
+    def _launch(self, chunk: Sequence[bytes], pack: bool) -> _Flight:
+        flight = _Flight(chunk, self._sent, self._digest, packed=pack)
+        flight.task = asyncio.ensure_future(self._send(flight))
+        flight.task.add_done_callback(lambda _: flight.handed_over.set())
+        return flight
+
+    async def _follow(self, last: _Flight, chunk: Sequence[bytes]) -> _Flight:
+        """Send a chunk behind one that was handed over; then wait for what becomes of that one. If it had to be
+        repeated, so has what followed it."""
+        flight = _Flight(chunk, last.offset + last.size, last.digest)
+        flight.task = asyncio.ensure_future(self._send_early(flight))
+        flight.task.add_done_callback(lambda _: flight.handed_over.set())
+        try:
+            await self._land(last)
+            if not last.repeated:
+                return flight
+        except BaseException:
+            await _stopped(last.task)
+            await _stopped(flight.task)
+            raise
+        await _stopped(flight.task)
+        return self._launch(chunk, pack=False)
+
+    async def _land(self, flight: _Flight) -> None:
+        """Wait until a chunk is acknowledged. One that was refused only because it came early is sent again."""
+        if not await flight.task:
+            flight.repeated = True
+            self._session.tally.add("chunk_repeated")
+            await self._send(flight)
+        self._rate = flight.sent / max(flight.took, 1e-6)
+        self._session.tally.add("chunk_sent")
+        self._digest = flight.digest
+        self._sent += flight.size
+
+    async def _send_early(self, flight: _Flight) -> bool:
+        """Send a chunk that is good only where the one before it arrived just so; return whether it was taken."""
+        try:
+            reply = await self._add(flight, flight.chunk, flight.digest, early=True)
+        except DevboxError:
+            return False
+        return bool(reply.value == self._token)
+
+    async def _send(self, flight: _Flight) -> bool:
+        """Send a chunk, again and again where it does not arrive."""
+        before = self._digest
         for attempt in range(1, _ATTEMPTS + 1):
-            pack = self._sent > 0 and await asyncio.to_thread(pays, max(chunk, key=len), self._rate)
-            wire = await asyncio.to_thread(lambda: list(packed(chunk))) if pack else chunk
-            args = {"token": self._token, "offset": self._sent, "packed": pack}
+            wire = await asyncio.to_thread(_packed, flight.chunk) if flight.packed else flight.chunk
             # what is hashed on its way is the whole so far, so that no byte is hashed twice
-            digest = None if pack else self._digest.copy()
-            started = time.monotonic()
+            flight.digest = before.copy()
             try:
-                reply = await self._call("upload_add", args, body=_stream(wire), digest=digest)
+                reply = await self._add(flight, wire, None if flight.packed else flight.digest)
             except (ConnectionLost, Integrity):
                 if attempt == _ATTEMPTS:
                     raise
+                flight.repeated = True
                 self._session.tally.add("chunk_repeated")
                 continue
             except (NotFound, Conflict) as error:
                 raise self._gone() from error
-            self._rate = sum(map(len, wire)) / max(time.monotonic() - started, 1e-6)
             if reply.value != self._token:
+                flight.repeated = True
                 self._left.append(self._token)
                 self._token = str(reply.value)
             break
-        self._session.tally.add("chunk_sent")
-        if digest is None:
-            for piece in chunk:
-                self._digest.update(piece)
-        else:
-            self._digest = digest
-        self._sent += size
+        if flight.packed:
+            for piece in flight.chunk:
+                flight.digest.update(piece)
+        return True
+
+    async def _add(
+        self, flight: _Flight, wire: Sequence[bytes], digest: hashlib._Hash | None, *, early: bool = False
+    ) -> Reply:
+        args = {"token": self._token, "offset": flight.offset, "packed": flight.packed, "early": early}
+        reply = await self._call("upload_add", args, body=flight.body(wire), digest=digest)
+        flight.took = time.monotonic() - flight.began
+        return reply
+
+    async def _pays(self, chunk: Sequence[bytes]) -> bool:
+        if not chunk or not self._rate:
+            return False
+        return await asyncio.to_thread(pays, max(chunk, key=len), self._rate)
 
     async def _finish(self) -> Reply:
         args = {"token": self._token, "size": self._sent, "sha256": self.sha256, **self._options}
@@ -183,6 +252,38 @@ class Upload:
         )  # fmt: skip
 
 
-async def _stream(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+class _Flight:
+    """One chunk on its way, ``offset`` bytes behind the beginning. ``digest`` is that of all up to its end, once it was
+    handed over; ``task`` tells whether it was taken; ``repeated``, that what was sent behind it meanwhile is void."""
+
+    task: asyncio.Future[bool]
+
+    def __init__(self, chunk: Sequence[bytes], offset: int, before: hashlib._Hash, *, packed: bool = False) -> None:
+        self.chunk = chunk
+        self.size = sum(map(len, chunk))
+        self.offset = offset
+        self.digest = before.copy()
+        self.packed = packed
+        self.repeated = False
+        #: Set when the session has all of it, or nothing more comes of it.
+        self.handed_over = asyncio.Event()
+        #: How many bytes went over the wire the last time, since when, and for how many seconds.
+        self.sent, self.began, self.took = 0, 0.0, 0.0
+
+    async def body(self, wire: Sequence[bytes]) -> AsyncIterator[bytes]:
+        """Give what is sent of it."""
+        self.sent, self.began = sum(map(len, wire)), time.monotonic()
+        for piece in wire:
+            yield piece
+        self.handed_over.set()
+
+
+def _packed(chunk: Sequence[bytes]) -> list[bytes]:
+    return list(packed(chunk))
+
+
+async def _stopped(work: asyncio.Future[Any]) -> None:
+    """End some work, and wait until it has cleaned up behind itself."""
+    work.cancel()
+    with anyio.CancelScope(shield=True):
+        await asyncio.gather(work, return_exceptions=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -99,6 +100,48 @@ def test_a_chunk_is_sent_again_when_its_acknowledgement_got_lost(root, tmp_path)
     add(uploads, token, len(ONE + TWO), THREE)
     finish(uploads, token)
     assert (tmp_path / "d/f").read_bytes() == WHOLE
+
+
+def add_early(uploads, token, offset, data, so_far, job=None):
+    return uploads.add("d/f", token, offset, [data], job or Job(), lambda: sha(so_far), early=True)
+
+
+def test_a_chunk_that_comes_early_waits_for_the_one_before(root, tmp_path):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def slowly():
+        yield ONE[:30_000]
+        under_way.set()
+        go_on.wait(10)
+        yield ONE[30_000:]
+
+    first = threading.Thread(target=uploads.add, args=("d/f", token, 0, slowly(), Job(), lambda: sha(ONE)))
+    first.start()
+    assert under_way.wait(10)
+    gone = Job()
+    gone.cancel()
+    refused("cancelled", add_early, uploads, token, len(ONE), TWO, ONE + TWO, gone)
+    found = []
+    second = threading.Thread(target=lambda: found.append(add_early(uploads, token, len(ONE), TWO, ONE + TWO)))
+    second.start()
+    go_on.set()
+    first.join()
+    second.join()
+    assert found == [token]
+    finish(uploads, add(uploads, token, len(ONE + TWO), THREE))
+    assert (tmp_path / "d/f").read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("arrived_before", [b"", ONE[:100], ONE + TWO])
+def test_a_chunk_that_comes_early_changes_nothing_unless_the_one_before_arrived(root, arrived_before):
+    uploads = Uploads(root)
+    token = begin(uploads)
+    if arrived_before:
+        add(uploads, token, 0, arrived_before)
+    refused("conflict", add_early, uploads, token, len(ONE), TWO, ONE + TWO)
+    assert uploads.size("d/f", token) == len(arrived_before)
 
 
 def test_a_broken_chunk_leaves_what_was_there(root, tmp_path):
