@@ -36,3 +36,5 @@ class Caller:
 
 #: Whoever started the process: over stdio, in the SDK and on the command line, nobody else can call.
 OPERATOR = Caller("operator")
+#: Whoever has not said who they are.
+ANONYMOUS = Caller("anonymous", (), frozenset())

@@ -7,7 +7,7 @@ stands in a file elsewhere, so that whatever is done to the log shows.
 from devbox_mcp.audit.chained import ChainedAudit
 from devbox_mcp.audit.followed import Followed
 from devbox_mcp.audit.lines import JsonLinesAudit
-from devbox_mcp.audit.records import AuditLog, AuditRecord, NoAudit, audited
+from devbox_mcp.audit.records import AuditLog, AuditRecord, NoAudit, audited, keep, witnessed
 from devbox_mcp.audit.verify import Trouble, Verdict, verify
 
 __all__ = [
@@ -20,8 +20,10 @@ __all__ = [
     "Trouble",
     "Verdict",
     "audited",
+    "keep",
     "open_audit",
     "verify",
+    "witnessed",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +58,35 @@ class NoAudit:
         """Nothing to release."""
 
 
+@dataclass(slots=True)
+class Witness:
+    """Knows whether anything was recorded since it began to look."""
+
+    recorded: bool = False
+
+
+_witness: ContextVar[Witness | None] = ContextVar("witness", default=None)
+
+
+@contextmanager
+def witnessed() -> Iterator[Witness]:
+    """Look at what the block records, and the tasks that it starts."""
+    witness = Witness()
+    token = _witness.set(witness)
+    try:
+        yield witness
+    finally:
+        _witness.reset(token)
+
+
+def keep(log: AuditLog, record: AuditRecord) -> None:
+    """Write one record, and let whoever looks know."""
+    log.write(record)
+    witness = _witness.get()
+    if witness is not None:
+        witness.recorded = True
+
+
 @contextmanager
 def audited(log: AuditLog, caller: Caller, devbox: str, op: str, path: str) -> Iterator[AuditRecord]:
     """Record what happens in the block, failures too; the block fills in bytes, hash and destination."""
@@ -72,4 +102,4 @@ def audited(log: AuditLog, caller: Caller, devbox: str, op: str, path: str) -> I
         raise
     finally:
         record.seconds = time.perf_counter() - started
-        log.write(record)
+        keep(log, record)

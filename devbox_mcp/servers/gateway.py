@@ -1,7 +1,7 @@
 """All doors that are reached by HTTP, behind the middlewares that every request passes.
 
-From the outside in: Observe (what is this request called, how did it go) → Hosts (is it meant for this server) →
-Identify (who asks) → Throttle (how much) → Deadlines (how slowly) → the doors.
+From the outside in: Observe (what is this request called, how did it go) → Refusals (is it on record) → Hosts (is it
+meant for this server) → Identify (who asks) → Throttle (how much) → Deadlines (how slowly) → the doors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from devbox_mcp.servers.access.access import Access
 from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
 from devbox_mcp.servers.access.identify import Identify
 from devbox_mcp.servers.access.metadata import metadata_routes
+from devbox_mcp.servers.access.refusals import Refusals
 from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.guarding import Guard, Routed
@@ -42,9 +43,10 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     mcp = http.create_app(door.server, settings, host)
     doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
     # what comes over a WebSocket is a request like any other, from somebody who is known
-    api.state.service.inside = guard.outside(guard.inside(doors.api))
+    api.state.service.inside = guard.outside(Refusals(guard.inside(doors.api), sandboxes.audit))
     identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)
-    app = guard.outside(Hosts(identified, AllowedHosts.configured(settings, host)))
+    hosts = Hosts(identified, AllowedHosts.configured(settings, host))
+    app = guard.outside(Refusals(hosts, sandboxes.audit))
     return Gateway(app, mcp, door, guard)
 
 

@@ -11,16 +11,15 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from devbox_mcp.audit import AuditLog, AuditRecord
-from devbox_mcp.callers import OPERATOR, Caller
+from devbox_mcp.audit import AuditLog, AuditRecord, keep
+from devbox_mcp.callers import ANONYMOUS, OPERATOR, Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, Unauthenticated, Unavailable
 from devbox_mcp.servers.access.access import Access
 from devbox_mcp.servers.access.keys import KEY
 from devbox_mcp.servers.access.metadata import METADATA, base_url
+from devbox_mcp.servers.access.refusals import shown
 from devbox_mcp.servers.access.refusing import PROBES, refuse
 from devbox_mcp.servers.access.signing import Admission, UrlSigner, is_signed
-
-ANONYMOUS = Caller("anonymous", (), frozenset())
 
 _MCP = "/mcp"
 _PROTOCOLS = b"sec-websocket-protocol"
@@ -29,7 +28,6 @@ _BEARER_PROTOCOL = "bearer."
 _DESCRIPTION = frozenset({"/docs", "/openapi.json"})
 #: Where people put keys into addresses.
 _NAMES_OF_KEYS = frozenset({"access_token", "api_key", "token"})
-_LONGEST_PATH = 1000
 _REFUSED = range(400, 500)
 
 
@@ -107,11 +105,11 @@ class Identify:
     async def _refuse(
         self, error: DevboxError, credential: _Credential, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path = KEY.sub("(a key)", scope["path"][:_LONGEST_PATH])
+        path = shown(scope["path"])
         error.path = path
         request_id = scope["state"].get("request_id")
         record = AuditRecord(time.time(), ANONYMOUS.name, "", "authenticate", path, request_id, error.code)
-        self._audit.write(record)
+        keep(self._audit, record)
         challenge: list[str] = []
         if isinstance(error, Unauthenticated):
             if credential.text is not None:
