@@ -11,6 +11,7 @@ from typing import Protocol
 
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError
+from devbox_mcp.keys import without_keys
 
 
 @dataclass(slots=True)
@@ -80,7 +81,10 @@ def witnessed() -> Iterator[Witness]:
 
 
 def keep(log: AuditLog, record: AuditRecord) -> None:
-    """Write one record, and let whoever looks know."""
+    """Write one record, and let whoever looks know. A key that somebody took for a path is nothing to keep."""
+    record.path = without_keys(record.path)
+    if record.destination is not None:
+        record.destination = without_keys(record.destination)
     log.write(record)
     witness = _witness.get()
     if witness is not None:

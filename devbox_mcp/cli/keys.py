@@ -37,7 +37,7 @@ def new(
 
     Without --file, what belongs into the access file is printed as well, to be pasted there.
     """
-    from devbox_mcp.servers.access.keys import hashed, new_key
+    from devbox_mcp.keys import hashed, new_key
     from devbox_mcp.servers.access.stanzas import parse
 
     key = new_key()
@@ -61,7 +61,7 @@ def new(
 @keys.command("hash")
 def hash_() -> None:
     """Read a key from standard input and print what the access file holds of it."""
-    from devbox_mcp.servers.access.keys import hashed
+    from devbox_mcp.keys import hashed
 
     if sys.stdin.isatty():
         typer.echo("Type or paste the key, then press Enter:", err=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import jwt
 
 from devbox_mcp.callers import Scope
-from devbox_mcp.servers.access.keys import hashed, new_key
+from devbox_mcp.keys import hashed, new_key
 
 Outcome = Literal["ok", "forbidden", "not_found", "unauthenticated"]
 

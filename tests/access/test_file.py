@@ -12,8 +12,8 @@ import pytest
 
 from devbox_mcp.callers import Caller, Scope
 from devbox_mcp.errors import Unauthenticated
+from devbox_mcp.keys import KEY, hashed, new_key
 from devbox_mcp.servers.access.access import TOKEN, Access
-from devbox_mcp.servers.access.keys import KEY, hashed, new_key
 from devbox_mcp.settings import load
 from tests.mcp.door import PROJECT, SERVE, environment
 

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from devbox_mcp.servers.access.keys import hashed, new_key
+from devbox_mcp.keys import hashed, new_key
 from tests.access.asking import JSON, ask, rpc
 from tests.access.matrix import DEVBOXES, HOLDERS, TOKEN, Ground, Holder
 from tests.mcp.door import http_server

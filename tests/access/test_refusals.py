@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from devbox_mcp.servers.access.keys import new_key
+from devbox_mcp.keys import new_key
 from tests.access.asking import JSON, ask
 from tests.access.matrix import Ground
 
@@ -53,6 +54,19 @@ def test_a_success_and_a_probe_leave_none(ground: Ground, url: str) -> None:
     assert ask(url, "/healthz").status == 200
     assert ask(url, "/v1/devboxes", ground.headers("editor")).status == 200
     assert ground.audited()[before:] == []
+
+
+def test_a_key_that_is_taken_for_a_path_is_in_no_line(ground: Ground, url: str) -> None:
+    before = len(ground.audited())
+    key = new_key()
+    assert ask(url, f"/v1/devboxes/bank/files/{key}", ground.headers("editor")).status == 404
+    body = json.dumps({"source": "a.txt", "destination": f"d/{key}"}).encode()
+    assert (
+        ask(url, "/v1/devboxes/bank/move", {**JSON, **ground.headers("editor")}, method="POST", body=body).status < 300
+    )
+    read, move = ground.audited()[before:]
+    assert (read["op"], read["path"]) == ("read", "(a key)")
+    assert (move["op"], move["destination"]) == ("move", "d/(a key)")
 
 
 def test_a_line_is_bounded_and_holds_no_key(ground: Ground, url: str) -> None:

@@ -22,9 +22,9 @@ from limits.storage import storage_from_string
 from devbox_mcp.audit import NoAudit
 from devbox_mcp.callers import Caller, Scope
 from devbox_mcp.errors import Forbidden, InvalidArgument, Unauthenticated, Unavailable
+from devbox_mcp.keys import hashed, new_key
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.servers.access.access import Access
-from devbox_mcp.servers.access.keys import hashed, new_key
 from devbox_mcp.servers.access.nonces import Nonces, OwnNonces, SharedNonces, open_nonces
 from devbox_mcp.servers.access.signing import SignedUrl, Target, UrlSigner
 from devbox_mcp.settings import Settings, load

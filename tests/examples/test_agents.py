@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from devbox_mcp.servers.access.keys import hashed, new_key
+from devbox_mcp.keys import hashed, new_key
 from tests.examples.programs import AGENTS, EXAMPLES, agent, assert_mended, broken_project, pytest_in
 from tests.mcp.door import http_server
 

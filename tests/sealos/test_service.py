@@ -11,7 +11,7 @@ import pytest
 
 from devbox_mcp.backends.http.backend import HttpBackend
 from devbox_mcp.backends.http.opening import open_http
-from devbox_mcp.servers.access.keys import hashed, new_key
+from devbox_mcp.keys import hashed, new_key
 
 from .conftest import Sealos, served
 

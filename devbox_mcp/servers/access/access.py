@@ -12,7 +12,7 @@ from pathlib import Path
 
 from devbox_mcp.callers import OPERATOR, Caller
 from devbox_mcp.errors import Unauthenticated
-from devbox_mcp.servers.access.keys import hashed
+from devbox_mcp.keys import hashed
 from devbox_mcp.servers.access.keysets import FetchedKeys, FileKeys, KeySource, Secret
 from devbox_mcp.servers.access.stanzas import IssuerStanza, KeyStanza, parse
 from devbox_mcp.servers.access.tokens import Issuer, Verified, claimed_issuer, looks_like_token

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from devbox_mcp.audit import AuditLog, AuditRecord, keep
 from devbox_mcp.callers import ANONYMOUS, OPERATOR, Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, Unauthenticated, Unavailable
+from devbox_mcp.keys import KEY
 from devbox_mcp.servers.access.access import Access
-from devbox_mcp.servers.access.keys import KEY
 from devbox_mcp.servers.access.metadata import METADATA, base_url
 from devbox_mcp.servers.access.refusals import shown
 from devbox_mcp.servers.access.refusing import PROBES, refuse

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devbox_mcp.audit import AuditLog, AuditRecord, keep, witnessed
 from devbox_mcp.callers import ANONYMOUS, Caller
-from devbox_mcp.servers.access.keys import KEY
+from devbox_mcp.keys import without_keys
 from devbox_mcp.servers.access.refusing import PROBES
 
 _LONGEST_PATH = 1000
@@ -21,7 +21,7 @@ _LONGEST_PROBLEM = 64 << 10
 
 def shown(path: str) -> str:
     """Return an address as logs have it: bounded, and without anybody's key."""
-    return KEY.sub("(a key)", path[:_LONGEST_PATH])
+    return without_keys(path)[:_LONGEST_PATH]
 
 
 class Refusals:

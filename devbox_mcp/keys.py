@@ -23,3 +23,8 @@ def hashed(key: str) -> str:
     hash or a salt would protect, and a request is answered by one look into a table.
     """
     return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def without_keys(text: str) -> str:
+    """Return a text as logs may have it: with a mark in the place of every key."""
+    return KEY.sub("(a key)", text) if _PREFIX in text else text
