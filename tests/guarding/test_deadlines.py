@@ -67,6 +67,21 @@ async def test_a_body_that_comes_steadily_may_take_long() -> None:
         assert (await connection.answer()).body == b"steady"
 
 
+async def test_a_body_that_drips_is_cut() -> None:
+    pause = 0.1
+    drips = Deadlines(echo, pause, Measures())
+    async with running(drips) as port, connected(port) as connection:
+        await connection.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        answer = asyncio.ensure_future(connection.answer())
+        for _ in range(200):
+            await asyncio.sleep(pause / 3)
+            if answer.done():
+                break
+            await connection.send(b"x")
+        assert (await answer).status == 408
+        assert "less than 240 bytes a second" in answer.result().json()["detail"]
+
+
 async def test_who_only_listens_is_not_hurried() -> None:
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         async def events() -> object:

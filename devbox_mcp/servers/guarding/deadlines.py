@@ -1,8 +1,9 @@
-"""A body that stops arriving is not waited for."""
+"""A body that stops arriving, or drips, is not waited for."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,10 +11,16 @@ from devbox_mcp.errors import Timeout
 from devbox_mcp.servers.guarding.measures import Measures
 from devbox_mcp.servers.problems import problem
 
+#: A body that comes more slowly than so many bytes a second, after so many times the pause that is allowed, holds its
+#: connection rather than sends.
+_SLOWEST = 240
+_GRACE = 10
+
 
 class Deadlines:
-    """Answers 408 where the next piece of a body does not come within ``seconds``. To the application this is a client
-    that went away, so that what it has begun is undone; what it says to that is not sent."""
+    """Answers 408 where the next piece of a body does not come within ``seconds``, or all of it comes in drops. To the
+    application this is a client that went away, so that what it has begun is undone; what it says to that is not
+    sent."""
 
     def __init__(self, app: ASGIApp, seconds: float, measures: Measures) -> None:
         self._app = app
@@ -35,7 +42,7 @@ class Deadlines:
             return
         self._measures.stalled()
         if not body.begun:
-            error = Timeout("request", "", f"no more of the body came for {self._seconds:g} seconds")
+            error = Timeout("request", "", body.complaint)
             state = scope.get("state", {})
             answer = problem(error, state.get("request_id"), status=408, headers={"Connection": "close"})
             await answer(scope, receive, send)
@@ -51,6 +58,19 @@ class _Body:
         self._send = send
         self._seconds = seconds
         self._more = True
+        self._size = 0
+        self._waited = 0.0
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with a body that stalled."""
+        if self._left() > 0:
+            return f"no more of the body came for {self._seconds:g} seconds"
+        return f"the body came at less than {_SLOWEST} bytes a second"
+
+    def _left(self) -> float:
+        """Return the seconds that the rest may still be waited for; what has come has earned more."""
+        return _GRACE * self._seconds + self._size / _SLOWEST - self._waited
 
     async def receive(self) -> Message:
         if not self._more:
@@ -58,12 +78,17 @@ class _Body:
             return await self._receive()
         if self.stalled:
             return {"type": "http.disconnect"}
+        started = time.monotonic()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(min(self._seconds, self._left())):
                 message = await self._receive()
         except TimeoutError:
             self.stalled = True
             return {"type": "http.disconnect"}
+        finally:
+            # not what the application takes for it
+            self._waited += time.monotonic() - started
+        self._size += len(message.get("body", b""))
         self._more = message["type"] == "http.request" and message.get("more_body", False)
         return message
 
