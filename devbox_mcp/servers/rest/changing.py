@@ -12,7 +12,7 @@ from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import InvalidArgument
 from devbox_mcp.servers.rest.calls import Call, told
-from devbox_mcp.servers.rest.incoming import json_body
+from devbox_mcp.servers.rest.incoming import json_body, no_body
 from devbox_mcp.servers.rest.operations import Answer, Operation, Routes, json_of
 
 ROUTES = Routes("changing")
@@ -77,6 +77,7 @@ MKDIR = Operation(
 
 @ROUTES.add(MKDIR)
 async def make_directory(call: Call) -> Response:
+    await no_body(call.request, "mkdir", call.path.text)
     created = await call.sandbox.make_dir(call.path)
     return told({"created": created}, 201 if created else 200)
 

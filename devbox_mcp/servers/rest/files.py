@@ -274,5 +274,6 @@ async def delete(call: Call) -> Response:
     wanted = await Preconditions.of(call)
     if wanted.create:
         raise InvalidArgument("delete", call.path.text, "If-None-Match: * is met by nothing that can be deleted")
+    await incoming.no_body(call.request, "delete", call.path.text)
     count = await call.sandbox.delete(call.path, recursive=call.get(RECURSIVE), if_match=wanted.if_match)
     return told({"deleted": count})

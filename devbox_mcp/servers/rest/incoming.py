@@ -77,6 +77,13 @@ async def gathered(request: Request, op: str, path: str, most: int) -> bytes:
     return b"".join([piece async for piece in pieces(request, op, path, most)])
 
 
+async def no_body(request: Request, op: str, path: str) -> None:
+    """Wait for the end of a request that has nothing to say: what breaks off changes nothing. Raises InvalidArgument,
+    Cancelled."""
+    async for _ in pieces(request, op, path, SMALL):
+        raise InvalidArgument(op, path, "this takes no body", hint="send it without one")
+
+
 async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
     """Return a JSON body as a model. Raises TooLarge, InvalidArgument, and HttpFailure for another media type."""
     require_type(request, op, ".", "application/json")
