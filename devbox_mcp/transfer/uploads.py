@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -131,16 +131,14 @@ class Upload:
 
     def _launch(self, chunk: Sequence[bytes], pack: bool) -> _Flight:
         flight = _Flight(chunk, self._sent, self._digest, packed=pack)
-        flight.task = asyncio.ensure_future(self._send(flight))
-        flight.task.add_done_callback(lambda _: flight.handed_over.set())
+        flight.start(self._send(flight))
         return flight
 
     async def _follow(self, last: _Flight, chunk: Sequence[bytes]) -> _Flight:
         """Send a chunk behind one that was handed over; then wait for what becomes of that one. If it had to be
         repeated, so has what followed it."""
         flight = _Flight(chunk, last.offset + last.size, last.digest)
-        flight.task = asyncio.ensure_future(self._send_early(flight))
-        flight.task.add_done_callback(lambda _: flight.handed_over.set())
+        flight.start(self._send_early(flight))
         try:
             await self._land(last)
             if not last.repeated:
@@ -269,6 +267,11 @@ class _Flight:
         self.handed_over = asyncio.Event()
         #: How many bytes went over the wire the last time, since when, and for how many seconds.
         self.sent, self.began, self.took = 0, 0.0, 0.0
+
+    def start(self, sending: Coroutine[Any, Any, bool]) -> None:
+        """Set it off."""
+        self.task = asyncio.ensure_future(sending)
+        self.task.add_done_callback(lambda _: self.handed_over.set())
 
     async def body(self, wire: Sequence[bytes]) -> AsyncIterator[bytes]:
         """Give what is sent of it."""
