@@ -68,16 +68,18 @@ async def test_a_body_that_comes_steadily_may_take_long() -> None:
 
 
 async def test_a_body_that_drips_is_cut() -> None:
-    pause = 0.1
+    pause = 0.5  # long enough for a busy machine to send a drop within it
     drips = Deadlines(echo, pause, Measures())
     async with running(drips) as port, connected(port) as connection:
         await connection.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         answer = asyncio.ensure_future(connection.answer())
         for _ in range(200):
-            await asyncio.sleep(pause / 3)
+            await asyncio.sleep(pause / 5)
             if answer.done():
                 break
             await connection.send(b"x")
+        else:
+            pytest.fail("it dripped on to its end")
         assert (await answer).status == 408
         assert "less than 240 bytes a second" in answer.result().json()["detail"]
 
