@@ -1,4 +1,4 @@
-"""Every refused request leaves a line in the audit log, whichever room refused it."""
+"""A request that is answered with an HTTP error leaves a line in the audit log, whichever room refused it."""
 
 from __future__ import annotations
 
