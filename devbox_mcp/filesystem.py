@@ -155,7 +155,7 @@ class DevboxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
         """Return when a file was last changed."""
         return datetime.fromtimestamp(self.info(path)["mtime"], UTC)
 
-    def checksum(self, path: str) -> str:  # type: ignore[override, unused-ignore]
+    def checksum(self, path: str) -> str:  # type: ignore[override, unused-ignore]  # theirs is a number
         """Return a file's sha256 in hex."""
         name = self._strip_protocol(path)
         with _as_os_errors(name):

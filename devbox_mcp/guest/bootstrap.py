@@ -59,6 +59,7 @@ class _Finder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[Any]:
         if name in self._sources:
+            # a loader by its methods, which is all that an import asks for
             return importlib.util.spec_from_loader(name, self, is_package=name == PACKAGE)  # type: ignore[arg-type]
         return None
 
@@ -67,4 +68,5 @@ class _Finder:
 
     def exec_module(self, module: Any) -> None:
         source = self._sources[module.__name__]
+        # the guest's own source, as it was sent
         exec(compile(source, module.__name__.replace(".", "/") + ".py", "exec"), module.__dict__)  # noqa: S102

@@ -7,7 +7,7 @@ import re
 from typing import Any, Callable, Iterator, Optional, Pattern, Sequence, Tuple
 
 try:
-    from re import _parser as parser  # type: ignore[attr-defined]
+    from re import _parser as parser  # type: ignore[attr-defined]  # where sre_parse went, without a public name
 except ImportError:  # before Python 3.11
     import sre_parse as parser
 

@@ -201,4 +201,5 @@ def _stamp(info: FileInfo) -> Stamp:
 
 def _event(event: JournalEvent) -> Event:
     source = None if event.source is None else SandboxPath(event.source)
+    # the guest says str for what is one of these
     return Event(event.type, SandboxPath(event.path), event.directory, source)  # type: ignore[arg-type]

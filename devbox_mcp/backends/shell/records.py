@@ -144,7 +144,7 @@ def _path(name: bytes) -> SandboxPath:
 
 
 def _type(raw: int) -> FileType:
-    return kind_of(raw)  # type: ignore[return-value]
+    return kind_of(raw)  # type: ignore[return-value]  # the guest says str for what is one of these
 
 
 def _info(

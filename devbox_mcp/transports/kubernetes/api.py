@@ -162,7 +162,7 @@ async def get_version(access: Access) -> tuple[int, int] | None:
 
 
 def _exec_url(access: Access, address: PodAddress, container: str, argv: Sequence[str]) -> URL:
-    from yarl import URL  # noqa: PLC0415
+    from yarl import URL  # noqa: PLC0415  slow to import, and needed for a pod only
 
     query = [("command", word) for word in argv]
     query += [("container", container), ("stdin", "true"), ("stdout", "true"), ("stderr", "true"), ("tty", "false")]
@@ -181,7 +181,7 @@ def _url(access: Access, address: PodAddress) -> str:
 def _session(access: Access, refusal: bytearray | None = None) -> aiohttp.ClientSession:
     """A session for one request: an exec's connection is used up by it, and looking at pods is rare. What the server
     says when it refuses a WebSocket is collected in ``refusal``, since aiohttp drops it."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp  # noqa: PLC0415  slow to import, and needed for a pod only
 
     async def collect(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
         if refusal is not None and end.response.status != 101:
@@ -201,7 +201,7 @@ def _session(access: Access, refusal: bytearray | None = None) -> aiohttp.Client
 @asynccontextmanager
 async def _reaching(access: Access, refusal: bytearray | None = None) -> AsyncIterator[None]:
     """Map what goes wrong on the way to the apiserver."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp  # noqa: PLC0415  slow to import, and needed for a pod only
 
     try:
         async with asyncio.timeout(_TIMEOUT):
