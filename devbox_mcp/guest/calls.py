@@ -12,7 +12,7 @@ from .errors import GuestError
 from .frames import PIECE, Buffer, Frame
 from .job import Job
 from .operations import Answer, Files, Operation, Request, error_fields
-from .streams import Body, Credit
+from .streams import Body, Credit, Room
 
 _PROGRESS = 0.2  # seconds between two reports
 _GATHERED = 64 << 10  # bytes of answers that go out together
@@ -71,9 +71,10 @@ class Call:
         output: Output,
         calls: "Dict[int, Call]",
         elsewhere: Callable[[Callable[[], None]], None],
+        room: Room,
     ) -> None:
         """``calls`` is where it is known by its id until its last frame; ``elsewhere`` runs what waits for the taker
-        of a stream."""
+        of a stream; ``room`` is what bodies share."""
         meta = frame.meta
         self._id = frame.id
         self._operation = operation
@@ -85,7 +86,7 @@ class Call:
         self._path = meta["args"].get("path", ".")
         self._job = Job(meta.get("seconds"), self._report if meta.get("progress") else None)
         self._credit = Credit()
-        self._body = Body(self._path, self._grant) if meta.get("stream") else None
+        self._body = Body(self._path, self._grant, room) if meta.get("stream") else None
         if self._body is None:
             self._request = Request(meta["args"], self._job, (frame.data,) if frame.data else ())
         else:
@@ -126,6 +127,8 @@ class Call:
             return
         finally:
             self._request.body = ()  # or what it holds lives as long as the stream of the answer
+            if self._body is not None:
+                self._body.close()
         if not isinstance(answer, Answer):
             answer = Answer(answer)
         if answer.stream is None:

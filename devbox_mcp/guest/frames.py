@@ -33,8 +33,12 @@ MOST_META = 32 << 20
 INLINE = 64 << 10
 #: Data of one DATA frame: what a small frame may have to wait for.
 PIECE = 256 << 10
-#: How many bytes of a stream may be on their way.
+#: How many bytes of a stream may be on their way, when it begins.
 WINDOW = 1 << 20
+#: How many more when it has proved to be long, up and down, as long as few are: all of a session share a ROOM. A link
+#: that is idle costs time; what is on its way up, a small request has to wait for.
+EXTRA_UP, EXTRA_DOWN = 2 << 20, 3 << 20
+ROOM = 8 << 20
 
 _HEADER = struct.Struct("!BIII")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

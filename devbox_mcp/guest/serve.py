@@ -24,6 +24,7 @@ from .frames import Decoder, Frame, FrameError
 from .operations import OPERATIONS, Answer, Files, describe_process, error_fields
 from .policy import Policy
 from .pool import Pool
+from .streams import Room
 from .worker import Loader
 
 _READ = 256 << 10
@@ -77,6 +78,7 @@ class Server:
         self._workers = Pool(_WORKERS, "work")
         self._waiters = Pool(_WAITERS, "wait")
         self._calls: Dict[int, Call] = {}
+        self._room = Room()
         self._files: Optional[Files] = None
 
     def run(self) -> None:
@@ -151,7 +153,7 @@ class Server:
         if operation.now is not None and self._answered(frame, operation.now, files):
             return
         files.prepare(name)
-        call = Call(frame, operation, files, self._output, self._calls, self._waiters.run)
+        call = Call(frame, operation, files, self._output, self._calls, self._waiters.run, self._room)
         self._calls[frame.id] = call
         (self._waiters if call.waits else self._workers).run(call.run)
 

@@ -5,19 +5,42 @@ import threading
 from typing import Any, Callable, Dict, Iterator, Optional, Union
 
 from .errors import GuestError
-from .frames import WINDOW
+from .frames import EXTRA_UP, ROOM, WINDOW
 
 #: Credit is given back in portions, or every small chunk would cost a frame.
 PORTION = WINDOW // 2
 
 
+class Room:
+    """What the streams of a session may have on their way beyond a window each: memory that whoever comes first has.
+    May be used from several threads."""
+
+    def __init__(self) -> None:
+        self._left = ROOM
+        self._lock = threading.Lock()
+
+    def take(self, most: int) -> int:
+        """Return how much may be had, to be given back."""
+        with self._lock:
+            taken = min(most, self._left)
+            self._left -= taken
+            return taken
+
+    def give_back(self, count: int) -> None:
+        """Let others have it."""
+        with self._lock:
+            self._left += count
+
+
 class Body:
     """The bytes that a request brings: iterate once. The reader puts chunks in, a working thread takes them out;
-    taking them is what gives the sender credit for more."""
+    taking them is what gives the sender credit for more. To be closed."""
 
-    def __init__(self, path: str, grant: Callable[[int], None]) -> None:
+    def __init__(self, path: str, grant: Callable[[int], None], room: Room) -> None:
         self._path = path
         self._grant = grant
+        self._room = room
+        self._extra: Optional[int] = None
         self._chunks: queue.SimpleQueue[Union[bytes, Dict[str, Any], GuestError]] = queue.SimpleQueue()
         self._failure: Optional[GuestError] = None
         self._trailer: Optional[Dict[str, Any]] = None
@@ -35,6 +58,11 @@ class Body:
         """Let whoever takes chunks fail."""
         self._failure = GuestError("cancelled", self._path, "the sender gave up")
         self._chunks.put(self._failure)
+
+    def close(self) -> None:
+        """Nobody takes any more."""
+        self._room.give_back(self._extra or 0)
+        self._extra = 0
 
     def sha256(self) -> str:
         """Return what the sender says that it all hashes to, when all has come."""
@@ -59,6 +87,9 @@ class Body:
             taken += size
             self._owed += size
             if self._owed >= PORTION:
+                if self._extra is None:
+                    self._extra = self._room.take(EXTRA_UP)
+                    self._owed += self._extra
                 self._grant(self._owed)
                 self._owed = 0
 

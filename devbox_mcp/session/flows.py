@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from devbox_mcp.errors import DevboxError, Integrity
-from devbox_mcp.guest.frames import WINDOW, FrameError
+from devbox_mcp.guest.frames import EXTRA_DOWN, EXTRA_UP, WINDOW, FrameError
+from devbox_mcp.guest.streams import Room
 
 _PORTION = WINDOW // 2
 
@@ -17,10 +18,12 @@ _PORTION = WINDOW // 2
 class Inflow:
     """What has come of a stream and was not taken yet. Fed by the link, emptied by ``next``."""
 
-    def __init__(self, op: str, path: str, grant: Callable[[int], None]) -> None:
+    def __init__(self, op: str, path: str, grant: Callable[[int], None], room: Room) -> None:
         self._op = op
         self._path = path
         self._grant = grant
+        self._room = room
+        self._extra: int | None = None
         self._chunks: deque[bytes] = deque()
         self._allowed = WINDOW
         self._owed = 0
@@ -48,12 +51,14 @@ class Inflow:
         if not isinstance(trailer, dict) or not {"length", "sha256"} <= trailer.keys() or self.over:
             raise FrameError("a stream ends in a way that makes no sense")
         self._trailer = trailer
+        self._leave_room()
         self._changed.set()
 
     def fail(self, error: DevboxError) -> None:
         """There is no more of it. What has come is still given."""
         if not self.over:
             self._failure = error
+            self._leave_room()
             self._changed.set()
 
     async def next(self) -> bytes:
@@ -72,10 +77,17 @@ class Inflow:
         self._length += len(chunk)
         self._owed += len(chunk)
         if self._owed >= _PORTION and not self.over:
+            if self._extra is None:
+                self._extra = self._room.take(EXTRA_DOWN)
+                self._owed += self._extra
             self._allowed += self._owed
             self._grant(self._owed)
             self._owed = 0
         return chunk
+
+    def _leave_room(self) -> None:
+        self._room.give_back(self._extra or 0)
+        self._extra = 0
 
     @property
     def sha256(self) -> str:
@@ -97,7 +109,7 @@ class Outflow:
 
     def add(self, count: Any) -> None:
         """Allow more. Raises FrameError for what is no number of bytes."""
-        if type(count) is not int or not 0 < count <= WINDOW:
+        if type(count) is not int or not 0 < count <= WINDOW + EXTRA_UP:
             raise FrameError("a credit that makes no sense")
         self._left += count
         self._changed.set()

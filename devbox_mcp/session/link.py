@@ -17,6 +17,7 @@ import anyio
 from devbox_mcp.errors import DevboxError, Integrity, Unavailable
 from devbox_mcp.guest import frames
 from devbox_mcp.guest.frames import PIECE, Decoder, Frame, FrameError
+from devbox_mcp.guest.streams import Room
 from devbox_mcp.session.calls import Call, Incoming, Progress, Reply, error_of, lost
 from devbox_mcp.session.flows import Inflow, Outflow
 from devbox_mcp.session.outgoing import Outgoing
@@ -36,6 +37,7 @@ class Link:
         self._beat = beat
         self._silence = silence
         self._calls: dict[int, Call] = {}
+        self._room = Room()
         self._last = 0
         self._failure: DevboxError | None = None
         self._loop = asyncio.get_running_loop()
@@ -231,6 +233,7 @@ class Link:
                 call.op,
                 call.path,
                 lambda count: self._outgoing.send(number, frames.frame(frames.CREDIT, number, count)),
+                self._room,
             )
         else:
             self._finish(call)
