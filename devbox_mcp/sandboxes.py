@@ -119,7 +119,7 @@ class Sandboxes:
         tally = Tally()
         opening = Opening(settings.read_only, settings.deny, settings.force, tally=tally)
         key = None if settings.audit_key is None else settings.audit_key.get_secret_value()
-        audit = open_audit(settings.audit_log, key, settings.audit_anchor)
+        audit = open_audit(settings.audit_log, key, settings.audit_anchor, settings.veil)
         opened: list[Sandbox] = []
         try:
             for spec in specs:
@@ -157,10 +157,12 @@ class Sandboxes:
         raise NotFound("resolve", ".", "there is no devbox that these credentials reach", hint="ask the operator")
 
     def get(self, name: str, op: str) -> Sandbox:
-        """Return a devbox by name. Raises NotFound, which tells the names that the caller may reach."""
+        """Return a devbox by name. Raises NotFound, which tells the names that the caller may reach, and Unavailable
+        where that cannot be recorded."""
         sandbox = self._by_name.get(name)
         if sandbox is not None:
             return sandbox
+        self._audit.check(op, name)
         with audited(self._audit, self._caller, name, op, "."):
             known = f"the devboxes are: {', '.join(self.names)}" if self.names else "ask the operator"
             raise NotFound(op, name, "there is no devbox of this name", hint=known)

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.globs import Glob
+from devbox_mcp.keys import Veil
 from devbox_mcp.limits import Limits, parse_size
 
 TOOLSETS = {
@@ -189,6 +190,13 @@ class Settings(BaseSettings):
         nothing: over HTTP a client's roots do not count, so there has to be an allowed directory."""
         idle = self.http is not None and not self.allow_local and "toolsets" not in self.model_fields_set
         return tuple(name for name in self.toolsets if name != "local" or not idle)
+
+    @property
+    def veil(self) -> Veil:
+        """What hides this server's secrets, and everybody's keys, in what it logs."""
+        given = [one.get_secret_value() for one in (self.token, self.secret, self.audit_key) if one is not None]
+        store = None if self.redis is None else urlsplit(self.redis.get_secret_value()).password
+        return Veil(given if store is None else [*given, store])
 
     @property
     def limits(self) -> Limits:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from devbox_mcp.audit import anchor as anchors
 from devbox_mcp.audit.anchor import Anchor
 from devbox_mcp.audit.chain import LONGEST, Line, parse, sealed
-from devbox_mcp.audit.lines import LineFile, encoded, fields_of, stamp
+from devbox_mcp.audit.fields import encoded, fields_of, stamp
+from devbox_mcp.audit.lines import LineFile
 from devbox_mcp.audit.records import AuditRecord
+from devbox_mcp.keys import Veil
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,11 @@ class ChainedAudit:
     """Appends to its chain, and goes on with one that an earlier process left. Every second it writes to disk what is
     new, and then anchors it: so the anchor never tells of a line that a crash could have taken."""
 
-    def __init__(self, path: str, key: bytes, anchor: str | None = None) -> None:
-        """Raises OSError, and ValueError for a log that it must not go on with."""
+    def __init__(self, path: str, key: bytes, anchor: str | None = None, veil: Veil | None = None) -> None:
+        """``veil`` hides what no line may show. Raises OSError, and ValueError for a log that it must not go on
+        with."""
         self._key = key
+        self._veil = veil or Veil()
         self._anchor = anchor
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -59,25 +63,36 @@ class ChainedAudit:
         if not self._file.whole:
             with self._lock:
                 self._file.check(op, path)
+                self._tell_lost()
 
     def write(self, record: AuditRecord) -> None:
         """Append one line."""
         with self._lock:
-            self._append({"seq": self._head.count, **fields_of(record)})
+            self._tell_lost()
+            self._append(fields_of(record, self._veil), record)
 
     def close(self) -> None:
         """Anchor the last line, and close the file."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
+        with self._lock:
+            self._tell_lost()
+        if self._thread is not None:
             self._try_to_anchor()
         self._file.close()
 
-    def _append(self, fields: dict[str, object]) -> None:
-        line, mac = sealed(self._key, self._head.mac, encoded(fields))
-        self._file.append(line)
-        self._head.count += 1
-        self._head.mac = mac
+    def _append(self, fields: dict[str, object], record: AuditRecord | None = None) -> None:
+        """Append a line. One of a record that could not be kept is no part of the chain: another takes its number."""
+        line, mac = sealed(self._key, self._head.mac, encoded({"seq": self._head.count, **fields}))
+        if self._file.append(line, record):
+            self._head.count += 1
+            self._head.mac = mac
+
+    def _tell_lost(self) -> None:
+        lost = self._file.take_lost()
+        if lost is not None:
+            self._append(lost.fields())
 
     def _begin(self) -> None:
         """Take the file for this process alone, and begin a chain or go on with the one in it."""
@@ -96,7 +111,7 @@ class ChainedAudit:
             if torn:
                 os.ftruncate(self._file.fd, size - torn)
                 now = AuditRecord(time.time(), "devbox-mcp", "", "audit", ".", result="torn", bytes=torn)
-                self._append({"seq": self._head.count, **fields_of(now)})
+                self._append(fields_of(now, self._veil))
             return
         if known is not None:
             raise ValueError(
@@ -104,7 +119,7 @@ class ChainedAudit:
                 "away, move its anchor too"
             )
         self._head = _Head(secrets.token_hex(16), 0, b"")
-        self._append({"seq": 0, "chain": self._head.chain, "time": stamp(time.time())})
+        self._append({"chain": self._head.chain, "time": stamp(time.time())})
 
     def _keep_anchored(self) -> None:
         while not self._closing.wait(_ANCHOR_SECONDS):

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError
-from devbox_mcp.keys import without_keys
 
 
 @dataclass(slots=True)
@@ -31,10 +30,16 @@ class AuditRecord:
     sha256: str | None = None
     seconds: float = 0.0
 
+    @property
+    def of_operation(self) -> bool:
+        """Whether it is of something that was begun in a devbox, not of a request that was refused before."""
+        return self.devbox != ""
+
 
 class AuditLog(Protocol):
     """Where records go. Nothing is done that cannot be recorded: ``check`` comes before an operation, and where a
-    record could not be written it is kept, and whatever is asked next is refused until it is written."""
+    record could not be written it is kept, and whatever is asked next is refused until it is written. What is too
+    much to be kept is counted, and the log tells how much that was."""
 
     def check(self, op: str, path: str) -> None:
         """Raise Unavailable where the log does not take records now; must be quick."""
@@ -81,10 +86,7 @@ def witnessed() -> Iterator[Witness]:
 
 
 def keep(log: AuditLog, record: AuditRecord) -> None:
-    """Write one record, and let whoever looks know. A key that somebody took for a path is nothing to keep."""
-    record.path = without_keys(record.path)
-    if record.destination is not None:
-        record.destination = without_keys(record.destination)
+    """Write one record, and let whoever looks know."""
     log.write(record)
     witness = _witness.get()
     if witness is not None:

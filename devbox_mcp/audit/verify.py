@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -10,6 +11,9 @@ from typing import BinaryIO, Literal
 from devbox_mcp.audit import anchor as anchors
 from devbox_mcp.audit.anchor import Anchor
 from devbox_mcp.audit.chain import LONGEST, Line, parse
+
+#: Nobody but the log itself writes this: in what others say, quotes are escaped.
+_LOST = re.compile(rb'"op": "audit", "path": "\.", "result": "lost", .*?"records": ([0-9]{1,18}),')
 
 Kind = Literal["edit", "deletion", "insertion", "reordering", "truncation", "torn", "other_key", "no_chain", "anchor"]
 
@@ -25,12 +29,14 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``lines`` hold, from the first one on; ``anchored`` is how many the anchor knows of, None without one."""
+    """``lines`` hold, from the first one on; ``anchored`` is how many the anchor knows of, None without one.
+    ``lost`` is how many records the log never got, as its lines themselves tell: it could not be written then."""
 
     chain: str | None
     lines: int
     anchored: int | None
     trouble: Trouble | None
+    lost: int = 0
 
 
 def verify(log: str, key: bytes, anchor: str | None = None) -> Verdict:
@@ -65,6 +71,7 @@ class _Reading:
         self._chain: str | None = None
         self._count = 0
         self._mac = b""
+        self._lost = 0
 
     def run(self) -> Verdict:
         trouble: Trouble | None = None
@@ -81,6 +88,8 @@ class _Reading:
                 self._chain = line.chain
             self._count += 1
             self._mac = line.mac
+            lost = _LOST.search(line.body)
+            self._lost += 0 if lost is None else int(lost[1])
             if self._known is not None and self._known.count == self._count:
                 anchored = True
                 trouble = self._compare(self._known)
@@ -89,7 +98,8 @@ class _Reading:
             trouble = Trouble("truncation", self._count + 1, detail)
         if trouble is None and self._count == 0:
             trouble = Trouble("no_chain", 1, "the log is empty")
-        return Verdict(self._chain, self._count, None if self._known is None else self._known.count, trouble)
+        known = None if self._known is None else self._known.count
+        return Verdict(self._chain, self._count, known, trouble, self._lost)
 
     def _compare(self, known: Anchor) -> Trouble | None:
         if known.chain == self._chain and known.mac == self._mac.decode("ascii"):

@@ -55,6 +55,8 @@ def verify(
         where = f"line {trouble.line}" if trouble.line else "anchor"
         typer.echo(f"{log}: {trouble.kind.replace('_', ' ')} at {where}: {trouble.detail}")
         typer.echo(f"{log}: {verdict.lines} lines before that hold")
+    if verdict.lost and not as_json:
+        typer.echo(f'{log}: {verdict.lost} records could not be kept; lines with "result": "lost" say when')
     if trouble is not None:
         raise typer.Exit(_BROKEN)
 

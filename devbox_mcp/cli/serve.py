@@ -271,7 +271,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         from devbox_mcp.servers import gateway, serving
         from devbox_mcp.servers.guarding.logs import log_as_json
 
-        log_as_json()
+        log_as_json(veil=settings.veil)
         host, port = serving.split_address(settings.http)
         try:
             tls = serving.load_tls(settings.tls_cert, settings.tls_key)

@@ -42,6 +42,7 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     api.router.routes.extend(metadata_routes(access, settings.public_url))
     mcp = http.create_app(door.server, settings, host)
     doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
+    api.state.service.veil = settings.veil
     # what comes over a WebSocket is a request like any other, from somebody who is known
     api.state.service.inside = guard.outside(Refusals(guard.inside(doors.api), sandboxes.audit))
     identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,20 +18,13 @@ from devbox_mcp.models import BatchItem
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.settings import load
+from tests.audit.full_disk import files_end_at, lines_of, size_of
 
 KEY = b"a key that nobody guesses"
 
 
 def record() -> AuditRecord:
     return AuditRecord(0.0, "me", "app", "write", "a.txt")
-
-
-def lines_of(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()]
-
-
-def size_of(log: Path) -> int:
-    return log.stat().st_size
 
 
 @pytest.fixture
@@ -164,17 +154,6 @@ def test_settings_that_lack_their_other_half_are_refused(
 
 
 # -- a disk that is full
-
-
-@contextmanager
-def files_end_at(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(params=["plain", "chained"])

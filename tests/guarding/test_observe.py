@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +25,13 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from devbox_mcp.errors import Unavailable
+from devbox_mcp.keys import Veil, new_key
 from devbox_mcp.servers.guarding import Measures, Routed
 from devbox_mcp.servers.guarding.health import Health, Probe, Readiness
-from devbox_mcp.servers.guarding.logs import open_log
+from devbox_mcp.servers.guarding.logs import log_as_json, open_log
 from devbox_mcp.servers.guarding.measures import Metrics
 from devbox_mcp.servers.guarding.observe import Observe
-from tests.guarding.serving_app import Answer, ask, connected, request, running
+from tests.guarding.serving_app import Answer, ask, connected, request, respond, running
 
 SECRET = "hunter2"
 
@@ -186,6 +189,49 @@ async def test_a_fault_is_a_problem_that_says_nothing_and_a_line_that_says_all(o
     assert (told["event"], told["request_id"], told["level"]) == ("fault", "the-one", "error")
     assert told["exception"][0]["exc_type"] == "RuntimeError"
     assert (line["event"], line["status"]) == ("request", 500)
+
+
+async def test_what_a_fault_says_of_secrets_is_hidden() -> None:
+    key, token = new_key(), "the operator's token"
+    log = io.StringIO()
+
+    async def broken(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise RuntimeError(f"cannot take {key} or {token}")
+
+    veil = Veil([token])
+    async with running(Observe(broken, Measures(), open_log(log, veil), veil)) as port:
+        assert (await ask(port, request("GET", "/"))).status == 500
+    assert "cannot take (a key) or (a secret)" in log.getvalue()
+    assert key not in log.getvalue()
+
+
+async def test_a_secret_of_the_server_is_no_request_id() -> None:
+    veil, log = Veil(["operators-token"]), io.StringIO()
+
+    async def answering(_scope: Any, _receive: Any, send: Any) -> None:
+        await respond(send)
+
+    async with running(Observe(answering, Measures(), open_log(log, veil), veil)) as port:
+        answer = await ask(port, request("GET", "/", x_request_id="operators-token"))
+    assert answer.headers["x-request-id"] in log.getvalue()
+    assert "operators-token" not in answer.headers["x-request-id"]
+
+
+@pytest.fixture
+def library() -> Iterator[logging.Logger]:
+    """What a library logs with; the handlers are put back."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield logging.getLogger("a.library")
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_what_libraries_log_has_no_secrets_either(library: logging.Logger) -> None:
+    key, stream = new_key(), io.StringIO()
+    log_as_json(stream, Veil(["the operator's token"]))
+    library.error("tried %s", f"{key} and the operator's token")
+    assert json.loads(stream.getvalue())["event"] == "tried (a key) and (a secret)"
 
 
 async def test_half_an_answer_is_never_taken_for_a_whole_one(observed: Observed) -> None:

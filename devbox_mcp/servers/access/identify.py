@@ -17,7 +17,6 @@ from devbox_mcp.errors import DevboxError, InvalidArgument, Unauthenticated, Una
 from devbox_mcp.keys import KEY
 from devbox_mcp.servers.access.access import Access
 from devbox_mcp.servers.access.metadata import METADATA, base_url
-from devbox_mcp.servers.access.refusals import shown
 from devbox_mcp.servers.access.refusing import PROBES, refuse
 from devbox_mcp.servers.access.signing import Admission, UrlSigner, is_signed
 
@@ -29,6 +28,8 @@ _DESCRIPTION = frozenset({"/docs", "/openapi.json"})
 #: Where people put keys into addresses.
 _NAMES_OF_KEYS = frozenset({"access_token", "api_key", "token"})
 _REFUSED = range(400, 500)
+#: Of the caller's own path, in the answer to it.
+_LONGEST_TOLD = 1000
 
 
 class Identify:
@@ -105,8 +106,8 @@ class Identify:
     async def _refuse(
         self, error: DevboxError, credential: _Credential, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path = shown(scope["path"])
-        error.path = path
+        path: str = scope["path"]
+        error.path = path[:_LONGEST_TOLD]
         request_id = scope["state"].get("request_id")
         record = AuditRecord(time.time(), ANONYMOUS.name, "", "authenticate", path, request_id, error.code)
         keep(self._audit, record)

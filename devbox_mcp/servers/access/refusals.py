@@ -11,17 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devbox_mcp.audit import AuditLog, AuditRecord, keep, witnessed
 from devbox_mcp.callers import ANONYMOUS, Caller
-from devbox_mcp.keys import without_keys
 from devbox_mcp.servers.access.refusing import PROBES
 
-_LONGEST_PATH = 1000
 #: Problems are short; what is longer is none.
 _LONGEST_PROBLEM = 64 << 10
-
-
-def shown(path: str) -> str:
-    """Return an address as logs have it: bounded, and without anybody's key."""
-    return without_keys(path)[:_LONGEST_PATH]
 
 
 class Refusals:
@@ -52,7 +45,7 @@ def _record(scope: Scope, code: str, seconds: float) -> AuditRecord:
     state = scope.get("state", {})
     caller: Caller = state.get("caller", ANONYMOUS)
     name = state.get("request_id")
-    return AuditRecord(time.time(), caller.name, "", "request", shown(scope["path"]), name, code, seconds=seconds)
+    return AuditRecord(time.time(), caller.name, "", "request", scope["path"], name, code, seconds=seconds)
 
 
 class _Answer:

@@ -149,7 +149,8 @@ class UrlSigner:
         self, caller: Caller, devbox: str, target: Target, *, origin: str, expires_in: int = DEFAULT_SECONDS
     ) -> SignedUrl:
         """Return the URL of a target in a devbox that the caller may reach. ``origin`` is where this request came in,
-        for where no public URL is configured. Raises Forbidden, InvalidArgument, Unauthenticated."""
+        for where no public URL is configured. Raises Forbidden, InvalidArgument, Unauthenticated, Unavailable."""
+        self._audit.check(_OP, target.shown)
         with audited(self._audit, caller, devbox, _OP, target.shown):
             if not 1 <= expires_in <= LONGEST_SECONDS:
                 raise InvalidArgument(

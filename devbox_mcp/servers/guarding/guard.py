@@ -26,7 +26,8 @@ class Guard:
         ValueError for a store that cannot be one."""
         self.measures = Measures(tally)
         self.metrics: ASGIApp = Metrics(self.measures)
-        self._log = open_log()
+        self._veil = settings.veil
+        self._log = open_log(veil=self._veil)
         self._readiness = Readiness(probes, self.measures)
         self._allowance = open_allowance(settings, self._log)
         self._transfers = Transfers(settings.max_transfers)
@@ -34,7 +35,7 @@ class Guard:
 
     def outside(self, app: ASGIApp) -> ASGIApp:
         """Return an application whose requests are named, counted and logged, and which tells of its health."""
-        return Observe(Health(app, self._readiness), self.measures, self._log)
+        return Observe(Health(app, self._readiness), self.measures, self._log, self._veil)
 
     def inside(self, app: ASGIApp) -> ASGIApp:
         """Return an application that identified callers use within their limits."""

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from devbox_mcp.errors import DevboxError
+from devbox_mcp.keys import Veil
 from devbox_mcp.servers.guarding.measures import UNROUTED, Measures
 from devbox_mcp.servers.guarding.routed import NOTES, Notes
 from devbox_mcp.servers.problems import problem
@@ -30,8 +31,9 @@ class Observe:
     """The outermost room: sets ``scope["state"]["request_id"]``, answers it, and tells of the request when it is over.
     What the application raises is answered here, and goes no further."""
 
-    def __init__(self, app: ASGIApp, measures: Measures, log: FilteringBoundLogger) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, log: FilteringBoundLogger, veil: Veil | None = None) -> None:
         self._app = app
+        self._veil = veil or Veil()
         self._measures = measures
         self._log = log
         self._tracer = trace.get_tracer("devbox-mcp")
@@ -42,7 +44,7 @@ class Observe:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request = _Request(scope, receive, send, given_id(scope["headers"]) or next(self._names))
+        request = _Request(scope, receive, send, given_id(scope["headers"], self._veil) or next(self._names))
         method = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
         self._measures.begun()
         started = time.perf_counter()
@@ -137,11 +139,12 @@ class _Request:
         await self._send(message)
 
 
-def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return what the caller calls its request, None where that is nothing or no name."""
+def given_id(headers: Iterable[tuple[bytes, bytes]], veil: Veil) -> str | None:
+    """Return what the caller calls its request, None where that is nothing, no name, or somebody's secret."""
     for name, value in headers:
         if name == b"x-request-id":
-            return value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
+            given = value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
+            return given if given is None or veil.over(given) == given else None
     return None
 
 

@@ -130,7 +130,7 @@ class _Tunnel:
         prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
         raw = f"{prefix}/{asked.path}" if asked.path else prefix
         # the same in the answer, the log and the audit log
-        request_id = given_id(asked.headers) or secrets.token_hex(16)
+        request_id = given_id(asked.headers, self._service.veil) or secrets.token_hex(16)
         return {
             "type": "http",
             "asgi": above["asgi"],

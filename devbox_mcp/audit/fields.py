@@ -1,0 +1,78 @@
+"""What a line tells of a record: bounded as it is written, and without secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any, Final
+
+from devbox_mcp.audit.records import AuditRecord
+from devbox_mcp.errors import printable
+from devbox_mcp.keys import Veil
+
+#: Of one text as it is written, in bytes: a character may be twelve.
+_LONGEST_NAME: Final = 256
+_LONGEST_CALLER: Final = 1024
+#: Of a request that never became an operation: anybody can send one.
+_LONGEST_ADDRESS: Final = 1000
+#: As PATH_MAX.
+_LONGEST_PATH: Final = 4096
+
+
+def fields_of(record: AuditRecord, veil: Veil) -> dict[str, Any]:
+    """Return what a line tells of a record. Every text passes here."""
+    longest = _LONGEST_PATH if record.of_operation else _LONGEST_ADDRESS
+    texts = (
+        ("caller", record.caller, _LONGEST_CALLER),
+        ("request_id", record.request_id, _LONGEST_NAME),
+        ("devbox", record.devbox, _LONGEST_NAME),
+        ("op", record.op, _LONGEST_NAME),
+        ("path", record.path, longest),
+        ("destination", record.destination, longest),
+        ("result", record.result, _LONGEST_NAME),
+    )
+    return {
+        "time": stamp(record.time),
+        **{name: None if text is None else fitting(veil.over(text), most) for name, text, most in texts},
+        "bytes": record.bytes,
+        "sha256": record.sha256,
+        "ms": round(record.seconds * 1e3, 3),
+    }
+
+
+def fitting(text: str, most: int) -> str:
+    """Return a text that is printable, and has at most so many bytes when it is written. What is longer is cut at a
+    whole character, says so, and tells the hash of the whole: two that were cut can be told apart."""
+    if len(text) <= most:
+        whole = printable(text)
+        if _written(whole) <= most:
+            return whole
+    mark = f"… (cut: {len(text)} characters, sha256 {_hash(text)[:16]})"
+    room = most - _written(mark)
+    kept: list[str] = []
+    for character in text:
+        shown = printable(character)
+        room -= _written(shown)
+        if room < 0:
+            break
+        kept.append(shown)
+    return "".join(kept) + mark
+
+
+def _written(text: str) -> int:
+    return len(json.dumps(text)) - 2
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stamp(moment: float) -> str:
+    """Return a time in seconds since 1970 as text, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e3):03d}Z"
+
+
+def encoded(fields: dict[str, Any]) -> bytes:
+    """Return fields as one line of JSON, without its end; what is None is left out."""
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode("ascii")
