@@ -6,7 +6,9 @@ is found out once, when it is opened.
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from devbox_mcp.extras import HTTP, KUBERNETES
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
+from devbox_mcp.writers import WritersLayer
 
 _ROOT = "?root="
 
@@ -27,12 +30,14 @@ _ROOT = "?root="
 class Opening:
     """How a devbox is opened: ``read_only`` and the ``deny`` globs hold inside it. ``force`` takes a whole file system
     or home directory as well. ``api_key`` is for a devbox behind HTTP; without it, the environment or the credentials
-    file may have one. ``tally`` counts sessions and chunks."""
+    file may have one. ``writers`` processes write beside this one where many write to a directory at once. ``tally``
+    counts sessions and chunks."""
 
     read_only: bool = False
     deny: Sequence[str] = ()
     force: bool = False
     api_key: str | None = field(default=None, repr=False)
+    writers: int = 0
     tally: Tally = field(default_factory=Tally, repr=False, compare=False)
 
 
@@ -63,7 +68,23 @@ async def _open_local(target: str, opening: Opening) -> Backend:
         raise ValueError(f"there is no directory {directory}; write the full path of one that is there")
     if not directory.is_dir():
         raise ValueError(f"{directory} is a file, not a directory; name the directory that it is in")
-    return LocalBackend(str(directory), policy=_policy(opening))
+    backend = LocalBackend(str(directory), policy=_policy(opening))
+    return _with_writers(backend, opening) if opening.writers else backend
+
+
+def _with_writers(backend: LocalBackend, opening: Opening) -> Backend:
+    from devbox_mcp.backends.exec import ExecBackend  # noqa: PLC0415  spares the local server its time
+    from devbox_mcp.transports.process import ProcessTransport  # noqa: PLC0415  as above
+
+    # by its handle, which leads to the same directory whatever takes its name; only Linux has a path for that
+    root = f"/proc/{os.getpid()}/fd/{backend.handle}"
+    if not Path(root).is_dir():
+        return backend
+
+    def writer() -> Backend:
+        return ExecBackend(ProcessTransport(), root, policy=_policy(opening), python=sys.executable)
+
+    return WritersLayer(backend, writer, opening.writers)
 
 
 def _resolved(target: str) -> Path:
@@ -82,7 +103,7 @@ def _home() -> Path | None:
 
 
 async def _open_exec(target: str, opening: Opening) -> Backend:
-    from devbox_mcp.transports.process import ProcessTransport  # noqa: PLC0415  spares the local server its time
+    from devbox_mcp.transports.process import ProcessTransport  # noqa: PLC0415  as above
 
     command, root = _command(target)
     return await _open_there(lambda: ProcessTransport(command), root, opening)

@@ -117,7 +117,9 @@ class Sandboxes:
         DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
         tally = Tally()
-        opening = Opening(settings.read_only, settings.deny, settings.force, tally=tally)
+        # over stdio there is one client, and nobody whose requests wait for its writes
+        writers = 0 if settings.http is None else settings.writers
+        opening = Opening(settings.read_only, settings.deny, settings.force, writers=writers, tally=tally)
         key = None if settings.audit_key is None else settings.audit_key.get_secret_value()
         audit = open_audit(settings.audit_log, key, settings.audit_anchor, settings.veil)
         opened: list[Sandbox] = []

@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     rate_operations: Rate = 0
     rate_bytes: Annotated[int, BeforeValidator(_size), Field(ge=0)] = 0
     max_transfers: Annotated[int, Field(gt=0)] = 64
+    writers: Annotated[int, Field(ge=0)] = 2
     header_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0
     allow_hosts: Items = ()

@@ -66,6 +66,11 @@ class LocalBackend(Backend):
         self._threads = GuestThreads()
         self._uploads = LocalUploads(self._root, self._threads)
 
+    @property
+    def handle(self) -> int:
+        """The open directory, good while this is open."""
+        return self._root.fd
+
     async def describe(self) -> Description:
         facts = {
             "user": str(os.geteuid()),

@@ -95,6 +95,12 @@ def serve(
     max_transfers: Annotated[
         int | None, typer.Option(help="Transfers of one caller at a time. [64]", rich_help_panel=_HTTP)
     ] = None,
+    writers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that write for a directory when many write at once; 0: none. [2]", rich_help_panel=_HTTP
+        ),
+    ] = None,
     header_timeout: Annotated[
         float | None, typer.Option(help="Seconds for a request's head. [10]", rich_help_panel=_HTTP)
     ] = None,
@@ -157,6 +163,7 @@ def serve(
         "rate_operations": rate_operations,
         "rate_bytes": rate_bytes,
         "max_transfers": max_transfers,
+        "writers": writers,
         "header_timeout": header_timeout,
         "body_timeout": body_timeout,
         "allow_hosts": allow_host,
