@@ -21,13 +21,18 @@ from tools.node import PROJECT
 @dataclass(frozen=True)
 class Load:
     """``requests`` are whole requests as bytes (in JSON as latin-1 text), one for each connection, repeated for
-    ``seconds`` after ``warm_up`` seconds that do not count. Every answer has to have one of ``statuses``."""
+    ``seconds`` after ``warm_up`` seconds that do not count. Every answer has to have one of ``statuses``.
+
+    Without a ``rate`` a connection asks again as soon as it is answered. With one, all together ask so often a second,
+    in even turns; an answer's time then counts from when it was to be asked for, so that whoever is kept waiting by the
+    answer before is counted as well."""
 
     host: str
     port: int
     requests: tuple[str, ...]
     seconds: float
     warm_up: float = 0.5
+    rate: float | None = None
     statuses: tuple[int, ...] = (200,)
 
 
@@ -53,14 +58,16 @@ def hammer(load: Load) -> Measured:
 
 
 class _Connection(asyncio.Protocol):
-    """One request after the other, and how long each took."""
+    """One request after the other, and how long each took. ``every`` are the seconds between two."""
 
-    def __init__(self, request: bytes, statuses: tuple[int, ...], over: asyncio.Event) -> None:
+    def __init__(self, request: bytes, statuses: tuple[int, ...], over: asyncio.Event, every: float) -> None:
         self.times: list[tuple[float, float]] = []
         self.wrong: str | None = None
         self._request = request
         self._statuses = statuses
         self._over = over
+        self._every = every
+        self._next = 0.0
         self._buffer = b""
         self._missing = -1
         self._asked = 0.0
@@ -69,8 +76,16 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
-    def ask(self) -> None:
-        self._asked = time.perf_counter()
+    def ask(self, first: float = 0.0) -> None:
+        """Ask now, or at ``first`` for the first time."""
+        self._next = max(first, self._next)
+        wait = self._next - time.perf_counter()
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self.ask)
+            return
+        self._asked = self._next or time.perf_counter()
+        if self._every:
+            self._next += self._every
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -110,17 +125,18 @@ async def _run(load: Load) -> Measured:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     connections = []
+    every = 0.0 if load.rate is None else len(load.requests) / load.rate
     for request in load.requests:
         raw = request.encode("latin-1")
         _, connection = await loop.create_connection(
-            lambda raw=raw: _Connection(raw, load.statuses, over),  # type: ignore[misc]  # bound by default
+            lambda raw=raw: _Connection(raw, load.statuses, over, every),  # type: ignore[misc]  # bound by default
             load.host,
             load.port,
         )
         connections.append(connection)
     began = time.perf_counter() + load.warm_up
-    for connection in connections:
-        connection.ask()
+    for number, connection in enumerate(connections):
+        connection.ask(0.0 if load.rate is None else time.perf_counter() + number / load.rate)
     try:
         await asyncio.wait_for(over.wait(), load.warm_up + load.seconds)
     except TimeoutError:
