@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from . import frames
 from .errors import GuestError
-from .frames import PIECE, Buffer, Frame
+from .frames import EXTRA_UP, MOST, Buffer, Frame
 from .job import Job
 from .operations import Answer, Files, Operation, Request, error_fields
-from .streams import Body, Credit, Room
+from .streams import Body, Credit, Intake, Room
 
 _PROGRESS = 0.2  # seconds between two reports
 _GATHERED = 64 << 10  # bytes of answers that go out together
@@ -31,7 +31,7 @@ class Output:
 
     def send(self, kind: int, request: int, meta: Any = None, data: Buffer = b"") -> None:
         """Write a frame; waits while the other side does not take it."""
-        self._write(frames.encode(kind, request, meta, data))
+        self._write(*frames.encode(kind, request, meta, data))
 
     def send_later(self, kind: int, request: int = 0, meta: Any = None, data: Buffer = b"") -> None:
         """Write a frame together with those that follow at once."""
@@ -44,18 +44,22 @@ class Output:
     def flush(self) -> None:
         """Write what was gathered."""
         if self._later:
-            gathered = [b"".join(self._later)]
+            gathered = b"".join(self._later)
             self._later.clear()
             self._later_size = 0
             self._write(gathered)
 
-    def _write(self, buffers: Iterable[Buffer]) -> None:
+    def _write(self, ahead: bytes, data: Buffer = b"") -> None:
+        buffers = [memoryview(ahead), memoryview(data)]
         with self._lock:
             try:
-                for buffer in buffers:
-                    rest = memoryview(buffer)
-                    while rest and not self.broken:
-                        rest = rest[os.write(self._fd, rest) :]
+                while buffers and not self.broken:
+                    # together, or all that pass them on would have to deal with a few bytes alone
+                    written = os.writev(self._fd, buffers)
+                    while buffers and written >= len(buffers[0]):
+                        written -= len(buffers.pop(0))
+                    if buffers:
+                        buffers[0] = buffers[0][written:]
             except OSError:
                 self.broken = True
 
@@ -86,7 +90,7 @@ class Call:
         self._path = meta["args"].get("path", ".")
         self._job = Job(meta.get("seconds"), self._report if meta.get("progress") else None)
         self._credit = Credit()
-        self._body = Body(self._path, self._grant, room) if meta.get("stream") else None
+        self._body = Body(self._path, self._grant, Intake(room, EXTRA_UP)) if meta.get("stream") else None
         if self._body is None:
             self._request = Request(meta["args"], self._job, (frame.data,) if frame.data else ())
         else:
@@ -156,7 +160,7 @@ class Call:
             length += len(chunk)
             rest = memoryview(chunk)
             while rest:
-                count = self._credit.take(min(len(rest), PIECE))
+                count = self._credit.take(min(len(rest), MOST))
                 if not count or self._output.broken:
                     raise GuestError("cancelled", self._path, "the caller gave up")
                 self._output.send(frames.DATA, self._id, None, rest[:count])

@@ -33,11 +33,12 @@ MOST_META = 32 << 20
 INLINE = 64 << 10
 #: Data of one DATA frame: what a small frame may have to wait for.
 PIECE = 256 << 10
-#: How many bytes of a stream may be on their way, when it begins.
+#: How many bytes of a stream may be on their way. A small frame may have to wait for them too.
 WINDOW = 1 << 20
-#: How many more when it has proved to be long, up and down, as long as few are: all of a session share a ROOM. A link
-#: that is idle costs time; what is on its way up, a small request has to wait for.
+#: How many more of one that is FAST (bytes a second), up and down: there a link that stands idle costs more than what
+#: small frames wait for. All streams of a session share a ROOM.
 EXTRA_UP, EXTRA_DOWN = 2 << 20, 3 << 20
+FAST = 32 << 20
 ROOM = 8 << 20
 
 _HEADER = struct.Struct("!BIII")

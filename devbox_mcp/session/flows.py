@@ -9,24 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from devbox_mcp.errors import DevboxError, Integrity
-from devbox_mcp.guest.frames import EXTRA_DOWN, EXTRA_UP, WINDOW, FrameError
-from devbox_mcp.guest.streams import Room
-
-_PORTION = WINDOW // 2
+from devbox_mcp.guest.frames import EXTRA_UP, WINDOW, FrameError
+from devbox_mcp.guest.streams import Intake
 
 
 class Inflow:
     """What has come of a stream and was not taken yet. Fed by the link, emptied by ``next``."""
 
-    def __init__(self, op: str, path: str, grant: Callable[[int], None], room: Room) -> None:
+    def __init__(self, op: str, path: str, grant: Callable[[int], None], intake: Intake) -> None:
         self._op = op
         self._path = path
         self._grant = grant
-        self._room = room
-        self._extra: int | None = None
+        self._intake = intake
         self._chunks: deque[bytes] = deque()
         self._allowed = WINDOW
-        self._owed = 0
         self._digest = hashlib.sha256()
         self._length = 0
         self._trailer: dict[str, Any] | None = None
@@ -43,6 +39,7 @@ class Inflow:
         self._allowed -= len(chunk)
         if not chunk or self._allowed < 0 or self.over:
             raise FrameError("more of a stream than was asked for")
+        self._intake.came(len(chunk))
         self._chunks.append(chunk)
         self._changed.set()
 
@@ -51,14 +48,14 @@ class Inflow:
         if not isinstance(trailer, dict) or not {"length", "sha256"} <= trailer.keys() or self.over:
             raise FrameError("a stream ends in a way that makes no sense")
         self._trailer = trailer
-        self._leave_room()
+        self._intake.close()
         self._changed.set()
 
     def fail(self, error: DevboxError) -> None:
         """There is no more of it. What has come is still given."""
         if not self.over:
             self._failure = error
-            self._leave_room()
+            self._intake.close()
             self._changed.set()
 
     async def next(self) -> bytes:
@@ -75,19 +72,11 @@ class Inflow:
         chunk = self._chunks.popleft()
         self._digest.update(chunk)
         self._length += len(chunk)
-        self._owed += len(chunk)
-        if self._owed >= _PORTION and not self.over:
-            if self._extra is None:
-                self._extra = self._room.take(EXTRA_DOWN)
-                self._owed += self._extra
-            self._allowed += self._owed
-            self._grant(self._owed)
-            self._owed = 0
+        granted = 0 if self.over else self._intake.taken(len(chunk))
+        if granted:
+            self._allowed += granted
+            self._grant(granted)
         return chunk
-
-    def _leave_room(self) -> None:
-        self._room.give_back(self._extra or 0)
-        self._extra = 0
 
     @property
     def sha256(self) -> str:

@@ -16,8 +16,8 @@ import anyio
 
 from devbox_mcp.errors import DevboxError, Integrity, Unavailable
 from devbox_mcp.guest import frames
-from devbox_mcp.guest.frames import PIECE, Decoder, Frame, FrameError
-from devbox_mcp.guest.streams import Room
+from devbox_mcp.guest.frames import EXTRA_DOWN, PIECE, Decoder, Frame, FrameError
+from devbox_mcp.guest.streams import Intake, Room
 from devbox_mcp.session.calls import Call, Incoming, Progress, Reply, error_of, lost
 from devbox_mcp.session.flows import Inflow, Outflow
 from devbox_mcp.session.outgoing import Outgoing
@@ -233,7 +233,7 @@ class Link:
                 call.op,
                 call.path,
                 lambda count: self._outgoing.send(number, frames.frame(frames.CREDIT, number, count)),
-                self._room,
+                Intake(self._room, EXTRA_DOWN),
             )
         else:
             self._finish(call)

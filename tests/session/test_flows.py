@@ -5,30 +5,25 @@ from __future__ import annotations
 import pytest
 
 from devbox_mcp.errors import Unavailable
-from devbox_mcp.guest.frames import EXTRA_DOWN, EXTRA_UP, ROOM, WINDOW, FrameError
-from devbox_mcp.guest.streams import Room
+from devbox_mcp.guest.frames import EXTRA_UP, ROOM, WINDOW, FrameError
+from devbox_mcp.guest.streams import Intake, Room
 from devbox_mcp.session.flows import Inflow, Outflow
 
+EXTRA = 3 * WINDOW
 HALF = bytes(WINDOW // 2)
 
 
-def inflow(granted: list[int], room: Room) -> Inflow:
-    return Inflow("read", "f", granted.append, room)
+def inflow(granted: list[int], room: Room | None = None) -> Inflow:
+    return Inflow("read", "f", granted.append, Intake(room or Room(), EXTRA, lambda: 0.0))
 
 
-async def begun(room: Room) -> tuple[Inflow, list[int]]:
-    """A stream of which half a window was taken."""
+async def test_a_stream_begins_with_a_window_and_gets_more_where_it_is_fast() -> None:
     granted: list[int] = []
-    stream = inflow(granted, room)
+    stream = inflow(granted)
     stream.feed(HALF)
     await stream.next()
-    return stream, granted
-
-
-async def test_a_stream_begins_with_a_window_and_gets_more_once_it_is_long() -> None:
-    stream, granted = await begun(Room())
-    assert granted == [len(HALF) + EXTRA_DOWN]
-    for _ in range((WINDOW + EXTRA_DOWN) // len(HALF)):
+    assert granted == [len(HALF) + EXTRA]
+    for _ in range((WINDOW + EXTRA) // len(HALF)):
         stream.feed(HALF)
     with pytest.raises(FrameError):
         stream.feed(b"x")
@@ -36,7 +31,7 @@ async def test_a_stream_begins_with_a_window_and_gets_more_once_it_is_long() -> 
 
 async def test_a_stream_that_is_not_taken_gets_nothing() -> None:
     granted: list[int] = []
-    stream = inflow(granted, Room())
+    stream = inflow(granted)
     for _ in range(2):
         stream.feed(HALF)
     assert granted == []
@@ -44,13 +39,18 @@ async def test_a_stream_that_is_not_taken_gets_nothing() -> None:
         stream.feed(b"x")
 
 
-async def test_many_streams_share_what_they_get_beyond_their_windows() -> None:
+@pytest.mark.parametrize("how", ["ended", "failed"])
+async def test_a_stream_leaves_its_room_to_others(how: str) -> None:
     room = Room()
-    streams = [await begun(room) for _ in range(ROOM // EXTRA_DOWN + 2)]
-    assert sum(sum(granted) for _, granted in streams) == len(streams) * len(HALF) + ROOM
-    streams[0][0].end({"length": len(HALF), "sha256": ""})
-    streams[1][0].fail(Unavailable("read", "f", "gone"))
-    assert room.take(ROOM) == 2 * EXTRA_DOWN
+    stream = inflow([], room)
+    stream.feed(HALF)
+    await stream.next()
+    assert room.take(ROOM) == ROOM - EXTRA
+    if how == "ended":
+        stream.end({"length": len(HALF), "sha256": ""})
+    else:
+        stream.fail(Unavailable("read", "f", "gone"))
+    assert room.take(ROOM) == EXTRA
 
 
 def test_more_credit_than_a_guest_would_give_makes_no_sense() -> None:
