@@ -42,6 +42,7 @@ FAST = 32 << 20
 ROOM = 8 << 20
 
 _HEADER = struct.Struct("!BIII")
+_LITTLE = 4 << 10
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -94,15 +95,16 @@ class Decoder:
         return bool(self._held or self._ahead)
 
     def feed(self, data: Buffer) -> List[Frame]:
-        """Return the frames that are complete by now. Raises FrameError."""
+        """Return the frames that are complete by now. Raises FrameError. ``data`` must not change afterwards: what is
+        no whole frame yet is not copied."""
         if not self._held and len(data):
             _check_kind(data[0])
         self._pieces.append(data)
         self._held += len(data)
         if self._held < self._needed:
             return []
-        buffer = memoryview(data if len(self._pieces) == 1 else b"".join(self._pieces))
         found: List[Frame] = []
+        buffer = memoryview(data) if len(self._pieces) == 1 else self._joined(found)
         start = 0
         self._needed = _HEADER.size
         while len(buffer) - start >= self._needed:
@@ -121,12 +123,27 @@ class Decoder:
             else:
                 found.append(Frame(kind, request, self._meta(request, text), bytes(buffer[behind + meta : end])))
             start = end
-        rest = bytes(buffer[start:])
-        if rest:
+        rest: Buffer = buffer[start:]
+        if len(rest):
             _check_kind(rest[0])  # at once: whoever asks for a password waits for an answer
+        if len(rest) < _LITTLE:
+            rest = bytes(rest)  # or it would keep all that it came with
         self._pieces = [rest] if rest else []
         self._held = len(rest)
         return found
+
+    def _joined(self, found: List[Frame]) -> memoryview:
+        """Return what came in pieces as one; a piece of a stream, of which there is most, is put into ``found`` first,
+        so that it is copied once."""
+        if self._needed > _HEADER.size and not self._ahead:
+            kind, request, meta, _ = _HEADER.unpack_from(self._pieces[0])
+            if kind == DATA and not meta:
+                first, last = (memoryview(self._pieces[at]) for at in (0, -1))
+                end = len(last) - (self._held - self._needed)
+                pieces = [first[_HEADER.size :], *self._pieces[1:-1], last[:end]]
+                found.append(Frame(DATA, request, None, b"".join(pieces)))
+                return last[end:]
+        return memoryview(b"".join(self._pieces))
 
     def _keep(self, request: int, piece: bytes, meta: int) -> None:
         self._ahead_size += len(piece)

@@ -82,6 +82,24 @@ def test_byte_by_byte():
     ]
 
 
+@given(some.lists(some.binary(min_size=1, max_size=60), min_size=1, max_size=4), some.data())
+def test_pieces_of_streams_however_they_are_cut(pieces, data):
+    sent = [Frame(frames.DATA, number, None, piece) for number, piece in enumerate(pieces)]
+    joined = b"".join(frame(*one) for one in sent)
+    cuts = sorted(data.draw(some.lists(some.integers(0, len(joined)), max_size=12)))
+    found = decode(joined, *cuts)
+    assert found == sent
+    assert all(type(one.data) is bytes for one in found)
+
+
+def test_a_large_piece_of_a_stream_behind_and_before_small_frames():
+    large = bytes(range(256)) * (MOST // 256)
+    sent = frame(frames.PING) + frame(frames.DATA, 1, None, large) + frame(frames.PONG)
+    step = 100_003
+    found = decode(sent, *range(step, len(sent), step))
+    assert found == [Frame(frames.PING, 0), Frame(frames.DATA, 1, None, large), Frame(frames.PONG, 0)]
+
+
 def test_a_long_answer_travels_in_pieces_between_others():
     value = {"entries": ["x" * 1000] * 3000}
     ahead, data = encode(frames.ANSWER, 1, value, b"z" * 1000)
