@@ -141,11 +141,11 @@ class PodChannel(Channel):
     async def _take(self) -> None:
         """Take what comes next. Raises EOFError when there is no more."""
         if self._ended is None:
-            event = await self._line.receive()
+            events = await self._line.receive()
         else:
             async with asyncio.timeout(_FAREWELL):
-                event = await self._line.receive()
-        if event is not None:
+                events = await self._line.receive()
+        for event in events:
             self._note(event)
 
     def _note(self, event: Event) -> None:

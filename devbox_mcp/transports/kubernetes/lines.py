@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from devbox_mcp.transports.kubernetes.channels import Event
@@ -23,9 +24,9 @@ class Line(ABC):
         """Let the program see the end of its stdin, where ``ends_stdin``."""
 
     @abstractmethod
-    async def receive(self) -> Event | None:
-        """Return what the server says next, None for nothing that matters. Raises EOFError behind the last of it,
-        which may say why, and MalformedMessage."""
+    async def receive(self) -> Sequence[Event]:
+        """Return what the server said meanwhile or says next, empty for nothing that matters. Raises EOFError behind
+        the last of it, which may say why, and MalformedMessage."""
 
     @abstractmethod
     def get_extra_info(self, name: str) -> Any:

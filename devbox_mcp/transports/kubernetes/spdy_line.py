@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -23,7 +23,7 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self.events: deque[Event] = deque()
+        self.events: list[Event] = []
         self.failure: Exception | None = None
         self.over = False
         self.news = asyncio.Event()
@@ -70,19 +70,23 @@ class _Wire(asyncio.Protocol):
         self.transport.write(data)
         await self._writable.wait()
 
-    async def next(self) -> Event:
+    async def next(self) -> Sequence[Event]:
         while not self.events:
-            if self._held:
-                if self._held >= _ENOUGH and not self.over:
-                    self.transport.resume_reading()
-                self._held = 0
+            self._read_on()
             if self.over:
                 if self.failure is not None:
                     raise self.failure
                 raise EOFError
             self.news.clear()
             await self.news.wait()
-        return self.events.popleft()
+        events, self.events = self.events, []
+        self._read_on()
+        return events
+
+    def _read_on(self) -> None:
+        if self._held >= _ENOUGH and not self.over:
+            self.transport.resume_reading()
+        self._held = 0
 
 
 class SpdyLine(Line):
@@ -108,7 +112,7 @@ class SpdyLine(Line):
     async def end_stdin(self) -> None:
         await self._wire.write(spdy.END_OF_STDIN)
 
-    async def receive(self) -> Event | None:
+    async def receive(self) -> Sequence[Event]:
         return await self._wire.next()
 
     def get_extra_info(self, name: str) -> Any:

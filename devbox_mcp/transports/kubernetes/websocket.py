@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -28,17 +29,18 @@ class WebSocketLine(Line):
     async def end_stdin(self) -> None:
         await self._socket.send_bytes(END_OF_STDIN)
 
-    async def receive(self) -> Event | None:
+    async def receive(self) -> Sequence[Event]:
         message = await self._socket.receive()
         if message.type is aiohttp.WSMsgType.BINARY:
-            return self._channels.feed(message.data)
+            event = self._channels.feed(message.data)
+            return () if event is None else (event,)
         if message.type is aiohttp.WSMsgType.PING:
             await self._socket.pong(message.data)
         elif message.type is aiohttp.WSMsgType.TEXT:
             raise MalformedMessage("text")
         elif message.type is not aiohttp.WSMsgType.PONG:
             raise EOFError(str(message.data) if message.type is aiohttp.WSMsgType.ERROR else "")
-        return None
+        return ()
 
     def get_extra_info(self, name: str) -> Any:
         return self._socket.get_extra_info(name)
