@@ -105,6 +105,24 @@ def test_both_lanes_answer_the_same(shared: Wire, line: str) -> None:
     assert express == shared.answer()
 
 
+@pytest.mark.parametrize("sign", ["x", '"\\\t\x01', "\u2603", "\U0001f600\u2028"])
+def test_a_text_that_goes_in_pieces_arrives_as_it_is(tmp_path: Path, sign: str) -> None:
+    text = "".join(f"{number} {sign * (number % 50)}\n" for number in range(60_000))
+    (tmp_path / "long.txt").write_text(text, encoding="utf-8", newline="")
+    with Wire([*SERVE, str(tmp_path), "--max-text", "16M"], env=environment()) as client:
+        client.initialize()
+        # the one behind it waits for its end
+        client.line(call("read_file", {"path": "long.txt", "line_numbers": False}, request_id=1))
+        client.line(call("stat", {}, request_id=2))
+        answers = {answer["id"]: answer for answer in (client.answer(), client.answer())}
+        client.line(
+            call("read_file", {"path": "long.txt", "line_numbers": False}, 1).replace("tools/call", "tools\\/call")
+        )
+        assert client.answer() == answers[1]
+    assert answers[1]["result"]["content"][0]["text"] == text
+    assert "directory" in json.dumps(answers[2])
+
+
 def test_names_that_are_no_utf8_are_answered_and_harm_nobody(wire: Wire, tmp_path: Path) -> None:
     (tmp_path / "d\udcff").mkdir()
     (tmp_path / "link").symlink_to("d\udcff")

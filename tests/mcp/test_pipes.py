@@ -135,6 +135,46 @@ async def test_a_sender_waits_for_a_slow_reader(pipe: tuple[int, int]) -> None:
     assert [len(line) for line in listener.lines] == [4 << 20]
 
 
+async def test_pieces_of_a_line_are_made_when_there_is_room_for_them(pipe: tuple[int, int]) -> None:
+    made = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal made
+        for made in range(1, 65):
+            yield b"%02d" % made * 50_000
+
+    writer = LineWriter(pipe[1], Heard().end)
+    await writer.write(b"before")
+    sending = asyncio.create_task(writer.write(pieces()))
+    await asyncio.sleep(0.05)
+    assert 0 < made < 10
+    behind = asyncio.create_task(writer.write(b"behind"))
+    await asyncio.sleep(0)
+    listener = Heard()
+    reader = LineReader(pipe[0], listener.lines.append, listener.end, 1 << 30)
+    async with asyncio.timeout(20):
+        await asyncio.gather(sending, behind)
+        await writer.flush()
+    writer.close()
+    await listener.until_ended()
+    reader.close()
+    assert listener.lines == [b"before", b"".join(b"%02d" % number * 50_000 for number in range(1, 65)), b"behind"]
+
+
+@pytest.mark.parametrize("gone", ["reader", "writer"])
+async def test_a_line_in_pieces_ends_where_nobody_reads_it(pipe: tuple[int, int], gone: str) -> None:
+    writer = LineWriter(pipe[1], Heard().end)
+    sending = asyncio.create_task(writer.write(iter([b"x" * 100_000] * 100)))
+    await asyncio.sleep(0.01)
+    if gone == "reader":
+        os.close(pipe[0])
+    else:
+        writer.close()
+    async with asyncio.timeout(20):
+        await sending
+    writer.close()
+
+
 async def test_a_reader_that_is_gone_is_told_and_nobody_waits(pipe: tuple[int, int]) -> None:
     lost = Heard()
     writer = LineWriter(pipe[1], lost.end)

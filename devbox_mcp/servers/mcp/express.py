@@ -25,8 +25,8 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.message import MessageMetadata
 from mcp.shared.transport_context import TransportContext
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
 
+from devbox_mcp.servers.mcp.lines import line_of
 from devbox_mcp.servers.mcp.pipes import LineWriter
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Express:
             answer["error"] = error.error
         finally:
             exchange.can_send_request = False
-        await self._writer.write(_line(answer))
+        await self._writer.write(line_of(answer))
 
     async def _run(self, exchange: _Exchange, params: types.CallToolRequestParams) -> types.CallToolResult:
         entry = self._server.get_request_handler("tools/call")
@@ -142,16 +142,6 @@ class Express:
             raise MCPError(types.INTERNAL_ERROR, "Internal server error") from None
         assert isinstance(result, types.CallToolResult)
         return result
-
-
-def _line(answer: dict[str, Any]) -> bytes:
-    """Return an answer as it is sent; one that cannot be is an error, or the client would wait for ever."""
-    try:
-        return to_json(answer, by_alias=True, exclude_none=True)
-    except PydanticSerializationError:
-        logger.exception("an answer of tools/call cannot be sent")
-        error = types.ErrorData(code=types.INTERNAL_ERROR, message="Internal server error")
-        return to_json({"jsonrpc": "2.0", "id": answer["id"], "error": error}, by_alias=True, exclude_none=True)
 
 
 class _Exchange:

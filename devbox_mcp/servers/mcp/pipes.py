@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 logger = logging.getLogger(__name__)
 
@@ -88,15 +89,23 @@ class LineWriter:
         """Take the descriptor over."""
         self._fd = fd
         self._on_lost = on_lost
-        self._waiting: deque[memoryview] = deque()
+        #: What is to go out, in order: bytes, or lines that are made as they go.
+        self._waiting: deque[memoryview | Iterator[bytes]] = deque()
         self._backlog = 0
         self._flushed: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         os.set_blocking(fd, False)
 
-    async def write(self, line: bytes) -> None:
-        """Send a line, given without its end. While much of what was sent before still waits, this waits too."""
+    async def write(self, line: bytes | Iterator[bytes]) -> None:
+        """Send a line, given without its end. While much of what was sent before still waits, this waits too. A line
+        in pieces, none of them empty, has each of them made when the pipe has room; this waits until all have gone."""
         if self._fd < 0:
+            return
+        if not isinstance(line, bytes):
+            if not self._waiting:
+                self._loop.add_writer(self._fd, self._ready)
+            self._waiting.append(chain(line, (b"\n",)))
+            await self.flush()
             return
         if self._waiting:
             self._queue(memoryview(line), memoryview(b"\n"))
@@ -139,16 +148,29 @@ class LineWriter:
             return 0
 
     def _ready(self) -> None:
-        sent = self._send([self._waiting[0]])
-        if self._fd < 0:
-            return
-        self._backlog -= sent
-        rest = self._waiting.popleft()[sent:]
-        if rest:
-            self._waiting.appendleft(rest)
+        part = self._next()
+        if part is not None:
+            sent = self._send([part])
+            if self._fd < 0:
+                return
+            self._backlog -= sent
+            if sent < len(part):
+                self._waiting.appendleft(part[sent:])
         if not self._waiting:
             self._loop.remove_writer(self._fd)
             self._tell_flushed()
+
+    def _next(self) -> memoryview | None:
+        """Take the next part of what waits; None at the end of a line that was made as it went."""
+        part = self._waiting.popleft()
+        if isinstance(part, memoryview):
+            return part
+        piece = next(part, None)
+        if piece is None:
+            return None
+        self._waiting.appendleft(part)
+        self._backlog += len(piece)
+        return memoryview(piece)
 
     def _tell_flushed(self) -> None:
         self._backlog = 0
