@@ -123,7 +123,10 @@ class Scan:
         if not (yield from self._seek(first)):
             return _answer(known, first)
         data = yield from self._read(wanted)
-        fit = _fit(data, 0, wanted)
+        if known.total is not None and wanted.count is None and len(data) == self._size <= wanted.max_bytes:
+            fit = _Fit(len(data), known.total, cut=False)  # without counting once more
+        else:
+            fit = _fit(data, 0, wanted)
         data = data[: fit.end]
         if b"\0" in data:
             return binary_window(wanted)
@@ -163,7 +166,9 @@ class Scan:
         length, breaks = 0, 0
         most = min(wanted.max_bytes + 1, self._size - self.offset)
         while length < most and (wanted.count is None or breaks < wanted.count):
-            pieces.append((yield self.offset + length, min(self._chunk, most - length)))
+            # all of it at once where nothing may end it earlier: pieces would only be copied together
+            rest = most - length
+            pieces.append((yield self.offset + length, rest if wanted.count is None else min(self._chunk, rest)))
             length += len(pieces[-1])
             breaks += 0 if wanted.count is None else pieces[-1].count(b"\n")
         return b"".join(pieces)
