@@ -1,7 +1,8 @@
 """All doors that are reached by HTTP, behind the middlewares that every request passes.
 
 From the outside in: Observe (what is this request called, how did it go) → Refusals (is it on record) → Hosts (is it
-meant for this server) → Identify (who asks) → Throttle (how much) → Deadlines (how slowly) → the doors.
+meant for this server) → Identify (who asks) → Throttle (how much) → Deadlines (how slowly) → Handshakes (is there a
+WebSocket at all) → Fields (does it say one thing) → the doors.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from devbox_mcp.errors import Forbidden
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers import sealos
 from devbox_mcp.servers.access.access import Access
+from devbox_mcp.servers.access.fields import Fields
 from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
 from devbox_mcp.servers.access.identify import Identify
 from devbox_mcp.servers.access.metadata import metadata_routes
 from devbox_mcp.servers.access.refusals import Refusals
-from devbox_mcp.servers.access.refusing import refuse
+from devbox_mcp.servers.access.refusing import Handshakes, refuse
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.guarding import Guard, Routed
 from devbox_mcp.servers.mcp import http
@@ -44,8 +46,8 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
     api.state.service.veil = settings.veil
     # what comes over a WebSocket is a request like any other, from somebody who is known
-    api.state.service.inside = guard.outside(Refusals(guard.inside(doors.api), sandboxes.audit))
-    identified = Identify(guard.inside(doors), access, signer, sandboxes.audit, settings.public_url)
+    api.state.service.inside = guard.outside(Refusals(guard.inside(Fields(doors.api)), sandboxes.audit))
+    identified = Identify(guard.inside(Handshakes(Fields(doors))), access, signer, sandboxes.audit, settings.public_url)
     hosts = Hosts(identified, AllowedHosts.configured(settings, host))
     app = guard.outside(Refusals(hosts, sandboxes.audit))
     return Gateway(app, mcp, door, guard)
@@ -113,5 +115,9 @@ class _Doors:
         self._by_path = {"/mcp": Routed(mcp, "/mcp"), "/metrics": Routed(metrics, "/metrics")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._sealos if sealos.is_sealos(scope["path"]) else self._by_path.get(scope["path"], self.api)
-        await app(scope, receive, send)
+        await self._door(scope)(scope, receive, send)
+
+    def _door(self, scope: Scope) -> ASGIApp:
+        if scope["type"] == "websocket":
+            return self.api  # the others know of none
+        return self._sealos if sealos.is_sealos(scope["path"]) else self._by_path.get(scope["path"], self.api)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,19 +44,20 @@ class Reply:
 def ask(
     url: str,
     path: str,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     *,
     method: str = "GET",
     body: bytes | None = None,
     host: str | None = None,
 ) -> Reply:
-    """Ask the server at an address for a path; the path goes out byte for byte. ``host`` is for another Host."""
+    """Ask the server at an address for a path; the path goes out byte for byte. Headers as pairs may be sent twice.
+    ``host`` is for another Host."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     try:
         connection.putrequest(method, path, skip_host=host is not None)
         if host is not None:
             connection.putheader("Host", host)
-        for name, value in (headers or {}).items():
+        for name, value in headers.items() if isinstance(headers, Mapping) else headers or ():
             connection.putheader(name, value)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))

@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
+from websockets.exceptions import InvalidStatus
 
 from devbox_mcp.errors import Unavailable
 from devbox_mcp.keys import Veil, new_key
@@ -45,6 +46,10 @@ async def upload(request: Request) -> Response:
 
 
 async def fault(_request: Request) -> Response:
+    raise RuntimeError(SECRET)
+
+
+async def faulty(_socket: WebSocket) -> None:
     raise RuntimeError(SECRET)
 
 
@@ -86,6 +91,7 @@ def observed() -> Observed:
         Route("/half", half),
         Mount("/inner", routes=[Route("/{name}", read_name)]),
         WebSocketRoute("/ws/{name}", chat),
+        WebSocketRoute("/faulty", faulty),
         Mount("/metrics", Metrics(measures)),
     ]
     routed = Routed(Starlette(routes=routes))
@@ -272,6 +278,17 @@ async def test_a_websocket_is_a_request_too(observed: Observed) -> None:
     (line,) = observed.lines()
     assert (line["method"], line["route"], line["status"]) == ("WEBSOCKET", "/ws/{name}", 101)
     assert (line["bytes_in"], line["bytes_out"]) == (5, 10)
+
+
+async def test_a_fault_before_a_websocket_is_open_is_answered_as_any(observed: Observed) -> None:
+    async with running(observed.app) as port:
+        with pytest.raises(InvalidStatus) as caught:
+            await websockets.connect(f"ws://127.0.0.1:{port}/faulty", additional_headers={"X-Request-Id": "ws-2"})
+    answer = caught.value.response
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    assert json.loads(answer.body)["request_id"] == "ws-2"
+    told = next(line for line in observed.lines() if line["event"] == "request")
+    assert (told["method"], told["status"]) == ("WEBSOCKET", 500)
 
 
 # -- traces

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -20,8 +20,9 @@ PROTOCOL = Subprotocol("devbox.v1")
 
 
 class Tunnel:
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, name: str) -> None:
         self.socket = socket
+        self.name = name
 
     def send(self, number: int, method: str = "GET", path: str = "", body: bytes = b"", **more: Any) -> None:
         line = {"id": number, "method": method, "path": path, **more}
@@ -47,7 +48,7 @@ def opened(ask: Client, devbox: str = "main", **options: Any) -> Iterator[Tunnel
     name = f"tunnel-{secrets.token_hex(8)}"
     address = f"ws://127.0.0.1:{ask.port}/v1/devboxes/{devbox}/ws"
     with connect(address, max_size=None, additional_headers={"X-Request-Id": name}, **options) as socket:
-        yield Tunnel(socket)
+        yield Tunnel(socket, name)
     ask.logged(name)
 
 
@@ -180,6 +181,52 @@ def test_a_message_that_makes_no_sense_ends_the_connection(tunnel: Tunnel, messa
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == code
     assert closed.value.rcvd.reason
+
+
+def refusals(ask: Client, *request_ids: str) -> list[tuple[str, str, str]]:
+    """Return what the audit log has of requests that went no further: caller, path and result."""
+    lines = [json.loads(line) for line in (ask.box.parent / "audit").read_text().splitlines()]
+    told = [line for line in lines if line["op"] == "request" and line["request_id"] in request_ids]
+    return [(line["caller"], line["path"], line["result"]) for line in told]
+
+
+WS = "/v1/devboxes/main/ws"
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b'{"id": 1, "unknown": 1}', "invalid_argument"), (b'{"id": 1}\n' + bytes((1 << 20) + 1), "too_large"),
+        (b"nonsense", "invalid_argument"), ("text", "invalid_argument"),
+    ],
+)  # fmt: skip
+def test_a_message_that_is_refused_is_on_record_once(ask: Client, message: bytes | str, code: str) -> None:
+    with opened(ask) as tunnel:
+        tunnel.socket.send(message)
+        with suppress(ConnectionClosed):
+            assert json.loads(tunnel.receive()[1])["request_id"] == tunnel.name
+    assert refusals(ask, tunnel.name) == [("operator", WS, code)]
+
+
+def test_requests_over_the_number_are_on_record_by_their_names(ask: Client, tunnel: Tunnel) -> None:
+    name = secrets.token_hex(8)
+    for number in range(130):
+        tunnel.send(number, "GET", "changes", query={"timeout": 60}, headers={"X-Request-Id": f"{name}-{number}"})
+    assert {tunnel.receive()[0]["status"] for _ in range(2)} == {429}
+    for number in (128, 129):
+        path = "/v1/devboxes/main/changes"
+        assert refusals(ask, f"{name}-{number}") == [("operator", path, "rate_limited")]
+
+
+def test_nonsense_without_end_is_on_record_a_hundred_times(ask: Client) -> None:
+    with opened(ask) as tunnel:
+        for taken, lines in ((0, 100), (1, 101)):
+            for _ in range(taken):
+                assert tunnel.ask("GET", "stat/")[0]["status"] == 200
+            for _ in range(300):
+                tunnel.socket.send(b'{"id": 1, "unknown": 1}')
+                assert tunnel.receive()[0]["status"] == 400
+            assert len(refusals(ask, tunnel.name)) == lines
 
 
 def test_a_message_far_over_the_limit_ends_the_connection(tunnel: Tunnel) -> None:

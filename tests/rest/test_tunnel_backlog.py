@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from devbox_mcp.audit import NoAudit
 from devbox_mcp.callers import OPERATOR
+from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.rest.service import Service
 from devbox_mcp.servers.rest.tunnel.endpoint import _Tunnel
 
@@ -56,13 +57,13 @@ def served(client: Client) -> asyncio.Task[None]:
     scope = {
         "type": "websocket", "asgi": {"version": "3.0"}, "scheme": "ws", "path": "/v1/devboxes/main/ws",
         "raw_path": b"/v1/devboxes/main/ws", "query_string": b"", "headers": [], "subprotocols": [],
-        "state": {"still": still},
+        "state": {"still": still, "caller": OPERATOR},
     }  # fmt: skip
 
     async def serve() -> None:
         socket = WebSocket(scope, client.receive, client.send)
         await socket.accept()
-        await _Tunnel(socket, cast("Service", SimpleNamespace(inside=answers))).serve()
+        await _Tunnel(socket, Service(Sandboxes([], NoAudit()), answers)).serve()
 
     return asyncio.create_task(serve())
 

@@ -34,14 +34,15 @@ class Refusals:
 
         async def observed(message: Message) -> None:
             if answer.refuses(message) and not witness.recorded:
-                keep(self._audit, _record(scope, answer.code, time.perf_counter() - started))
+                keep(self._audit, refusal(scope, answer.code, time.perf_counter() - started))
             await send(message)
 
         with witnessed() as witness:
             await self._app(scope, receive, observed)
 
 
-def _record(scope: Scope, code: str, seconds: float) -> AuditRecord:
+def refusal(scope: Scope, code: str, seconds: float = 0.0) -> AuditRecord:
+    """Return the record of a request that went no further."""
     state = scope.get("state", {})
     caller: Caller = state.get("caller", ANONYMOUS)
     name = state.get("request_id")

@@ -17,9 +17,9 @@ from structlog.typing import FilteringBoundLogger
 
 from devbox_mcp.errors import DevboxError
 from devbox_mcp.keys import Veil
+from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.guarding.measures import UNROUTED, Measures
 from devbox_mcp.servers.guarding.routed import NOTES, Notes
-from devbox_mcp.servers.problems import problem
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 #: Asked every few seconds by machines; told of only where they fail.
@@ -77,13 +77,13 @@ class Observe:
         except Exception:
             # which error it is, is for the log alone
             self._log.exception("fault", request_id=request.id, route=request.notes.route)
-            if request.status or request.scope["type"] != "http":
+            if request.status:
                 # the connection breaks, so that nobody takes half an answer for a whole one
                 if not request.complete:
                     raise
                 return
             fault = DevboxError("request", "", "the server has a fault", hint="tell the operator the request's id")
-            await problem(fault, request.id)(request.scope, request.receive, request.send)
+            await refuse(fault, request.scope, request.receive, request.send)
 
 
 class _Request:
@@ -140,12 +140,13 @@ class _Request:
 
 
 def given_id(headers: Iterable[tuple[bytes, bytes]], veil: Veil) -> str | None:
-    """Return what the caller calls its request, None where that is nothing, no name, or somebody's secret."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            given = value.decode("ascii") if _REQUEST_ID.fullmatch(value) else None
-            return given if given is None or veil.over(given) == given else None
-    return None
+    """Return what the caller calls its request, None where that is nothing, no name, more than one, or somebody's
+    secret."""
+    values = [value for name, value in headers if name == b"x-request-id"]
+    if len(values) != 1 or not _REQUEST_ID.fullmatch(values[0]):
+        return None
+    given = values[0].decode("ascii")
+    return given if veil.over(given) == given else None
 
 
 def _describe(span: Span, method: str, notes: Notes, status: int) -> None:

@@ -150,11 +150,10 @@ class Digest:
         InvalidArgument."""
         found: set[bytes] = set()
         for name in _DIGESTS:
-            match = _SHA256.search(headers.get(name, ""))
-            if match is not None:
+            for match in _SHA256.finditer(headers.get(name, "")):
                 found.add(_decoded(match["value"].strip(), op, path))
         if len(found) > 1:
-            raise InvalidArgument(op, path, "Content-Digest and Repr-Digest differ")
+            raise InvalidArgument(op, path, "Content-Digest and Repr-Digest tell more than one sha256")
         return cls(found.pop()) if found else None
 
     def check(self, body: bytes, op: str, path: str) -> None:

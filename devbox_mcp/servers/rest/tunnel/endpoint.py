@@ -9,8 +9,11 @@ from contextlib import suppress
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
+from devbox_mcp.audit import keep
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited, TooLarge
+from devbox_mcp.servers.access.refusals import refusal
+from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.guarding.observe import given_id
 from devbox_mcp.servers.problems import problem
 from devbox_mcp.servers.rest.service import Service
@@ -20,6 +23,8 @@ from devbox_mcp.servers.rest.tunnel.exchange import Exchange
 _MOST_IN_FLIGHT = 128
 #: Answers that wait for the client to read them.
 _MOST_UNREAD = 16
+#: Lines in the audit log of what was refused, until something is taken again: nonsense costs its sender nothing.
+_MOST_LINES = 100
 _UNACCEPTABLE, _POLICY = 1003, 1008
 _LONGEST_REASON = 120
 
@@ -34,7 +39,7 @@ async def endpoint(socket: WebSocket) -> None:
         if frames.PROTOCOL not in socket.scope["subprotocols"]:
             raise InvalidArgument("connect", "ws", f"ask for the subprotocol {frames.PROTOCOL}")
     except DevboxError as error:
-        await socket.send_denial_response(problem(error, socket.scope["state"].get("request_id")))
+        await refuse(error, socket.scope, socket.receive, socket.send)
         return
     await socket.accept(frames.PROTOCOL)
     await _Tunnel(socket, service).serve()
@@ -48,6 +53,7 @@ class _Tunnel:
         self._service = service
         self._under_way: dict[int, Exchange] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lines = _MOST_LINES
 
     async def serve(self) -> None:
         """Read until the client goes, or says what makes no sense."""
@@ -59,11 +65,11 @@ class _Tunnel:
                 await self._read_on()
                 data: bytes | None = message.get("bytes")
                 if data is None:
-                    await self._socket.close(_UNACCEPTABLE, "messages are binary")
+                    await self._close(_UNACCEPTABLE, "messages are binary")
                     return
                 await self._take(data)
         except frames.Malformed as error:
-            await self._socket.close(_POLICY, error.reason[:_LONGEST_REASON])
+            await self._close(_POLICY, error.reason[:_LONGEST_REASON])
         except WebSocketDisconnect:
             return
         finally:
@@ -81,7 +87,7 @@ class _Tunnel:
         except frames.Malformed as error:
             if error.number is None or error.number in self._under_way:
                 raise
-            await self._refuse(error.number, _refusal(error))
+            await self._refuse(error.number, _refusal(error), self._socket.scope)
             return
         if isinstance(asked, frames.Cancel):
             if asked.number in self._under_way:
@@ -89,19 +95,18 @@ class _Tunnel:
         elif asked.number in self._under_way:
             raise frames.Malformed(f"the id {asked.number} is under way already")
         elif len(self._under_way) >= _MOST_IN_FLIGHT:
-            await self._refuse(
-                asked.number,
-                RateLimited("request", asked.path, f"{_MOST_IN_FLIGHT} requests are under way", hint="await some"),
-            )
+            busy = RateLimited("request", asked.path, f"{_MOST_IN_FLIGHT} requests are under way", hint="await some")
+            await self._refuse(asked.number, busy, self._refused(asked))
         else:
             try:
                 caller: Caller = await self._socket.scope["state"]["still"]()
             except DevboxError as error:
                 # the key was removed, or the token has expired, since the connection was opened
-                await self._refuse(asked.number, error)
+                await self._refuse(asked.number, error, self._refused(asked))
                 return
             exchange = Exchange(asked, self._scope(asked, caller), self._send, lambda: self._answered(asked.number))
             self._under_way[asked.number] = exchange
+            self._lines = min(self._lines + 1, _MOST_LINES)
             task = exchange.start(self._service.inside)
             self._tasks.add(task)
             task.add_done_callback(self._forget)
@@ -114,9 +119,21 @@ class _Tunnel:
         if not done.cancelled():
             done.exception()  # told by the application's own handler; here the connection has gone
 
-    async def _refuse(self, number: int, error: DevboxError) -> None:
-        answer = problem(error, None)
+    async def _refuse(self, number: int, error: DevboxError, scope: Scope) -> None:
+        """Answer a request that goes no further, on record like one that came over HTTP."""
+        if self._lines:
+            self._lines -= 1
+            self._record(scope, error.code)
+        answer = problem(error, scope["state"].get("request_id"))
         await self._send(frames.answer(number, answer.status_code, answer.raw_headers, bytes(answer.body)))
+
+    async def _close(self, code: int, reason: str) -> None:
+        """Close the connection for a message that cannot be answered."""
+        self._record(self._socket.scope, InvalidArgument.code)
+        await self._socket.close(code, reason)
+
+    def _record(self, scope: Scope, code: str) -> None:
+        keep(self._service.sandboxes.audit, refusal(scope, code))
 
     async def _send(self, message: bytes) -> None:
         """Send a message; to a client that has gone, nothing."""
@@ -125,10 +142,19 @@ class _Tunnel:
             with suppress(WebSocketDisconnect, WebSocketDisconnected):
                 await self._socket.send_bytes(message)
 
+    def _refused(self, asked: frames.Asked) -> Scope:
+        """Return what there is to tell of a request that goes no further; it is of whoever opened the connection."""
+        state = self._socket.scope["state"]
+        name = given_id(asked.headers, self._service.veil) or state.get("request_id")
+        return {"path": self._address(asked), "state": {**state, "request_id": name}}
+
+    def _address(self, asked: frames.Asked) -> str:
+        prefix: str = self._socket.scope["raw_path"].decode("latin-1").removesuffix("/ws")
+        return f"{prefix}/{asked.path}" if asked.path else prefix
+
     def _scope(self, asked: frames.Asked, caller: Caller) -> Scope:
         above = self._socket.scope
-        prefix: str = above["raw_path"].decode("latin-1").removesuffix("/ws")
-        raw = f"{prefix}/{asked.path}" if asked.path else prefix
+        raw = self._address(asked)
         # the same in the answer, the log and the audit log
         request_id = given_id(asked.headers, self._service.veil) or secrets.token_hex(16)
         return {
@@ -148,8 +174,9 @@ class _Tunnel:
         }
 
     def _headers(self, asked: frames.Asked) -> list[tuple[bytes, bytes]]:
-        """Return a request's headers, with what is the connection's: how this server is called."""
-        return [*asked.headers, *((name, value) for name, value in self._socket.scope["headers"] if name == b"host")]
+        """Return a request's headers but for its name, with what is the connection's: how this server is called."""
+        given = [header for header in asked.headers if header[0] != b"x-request-id"]
+        return [*given, *(header for header in self._socket.scope["headers"] if header[0] == b"host")]
 
     async def _end_all(self) -> None:
         tasks = list(self._tasks)

@@ -79,6 +79,9 @@ def parse(message: bytes) -> Asked | Cancel:
         asked = _Line.model_validate_json(line)
     except ValidationError as error:
         raise Malformed(_reason(error), _number(line)) from None
+    if _repeats(line):
+        # others on the way may have taken the other
+        raise Malformed("a key is given twice", asked.id)
     if asked.cancel:
         return Cancel(asked.id)
     if len(body) > MOST_BODY:
@@ -103,6 +106,18 @@ def _number(line: bytes) -> int | None:
         return None
     number = found.get("id") if isinstance(found, dict) else None
     return number if type(number) is int and 0 <= number <= 2**53 else None
+
+
+def _repeats(line: bytes) -> bool:
+    """Whether any object in a line has a key twice."""
+    found = False
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
+
+    json.loads(line, object_pairs_hook=look)
+    return found
 
 
 def _headers(asked: _Line) -> Iterable[tuple[bytes, bytes]]:
