@@ -42,6 +42,8 @@ class DevboxError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
     default_hint: ClassVar[str] = ""
+    #: Whether the audit log has a line of it.
+    recorded: bool = False
 
     def __init__(self, op: str, path: str, detail: str = "", *, hint: str = "", **data: Any) -> None:
         super().__init__(op, path, detail)

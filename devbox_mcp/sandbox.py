@@ -5,6 +5,7 @@ It parses a path once, applies the limits, writes the audit record, and adds tex
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 from devbox_mcp import edits as editing
 from devbox_mcp import paths
 from devbox_mcp.arriving import Uploads
-from devbox_mcp.audit import AuditLog, AuditRecord, Followed, audited
+from devbox_mcp.audit import AuditLog, AuditRecord, Followed, audited, keep
 from devbox_mcp.backends.base import Backend, Progress
 from devbox_mcp.callers import OPERATOR, Caller, Scope
 from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, Forbidden, InvalidArgument, TooLarge
@@ -83,10 +84,18 @@ class Sandbox:
             return await self._backend.describe()
 
     async def parse(self, text: str, op: str) -> SandboxPath:
-        """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI.
+        """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI. One that is
+        refused is on record.
 
-        Raises InvalidArgument, EscapesRoot.
+        Raises InvalidArgument, EscapesRoot, and Unavailable where that cannot be recorded.
         """
+        try:
+            return await self._parsed(text, op)
+        except DevboxError as error:
+            self.refused(op, text, error)
+            raise
+
+    async def _parsed(self, text: str, op: str) -> SandboxPath:
         uri = paths.split_uri(text)
         if uri is not None:
             if uri[0] != self.name:
@@ -107,6 +116,14 @@ class Sandbox:
             return None
         below = paths.beneath(absolute, self.root)
         return await self._backend.relative(absolute) if below is None else SandboxPath(below)
+
+    def refused(self, op: str, name: str, error: DevboxError) -> None:
+        """Put on record what is refused before it becomes an operation, under the name that the caller has for it.
+        Raises Unavailable where that cannot be done."""
+        self._audit.check(op, name)
+        caller = self._caller
+        keep(self._audit, AuditRecord(time.time(), caller.name, self.name, op, name, caller.request_id, error.code))
+        error.recorded = True
 
     def require(self, op: str, path: SandboxPath, scope: Scope) -> None:
         """Refuse, on record, what the caller has no right to, before anything else is done for it; what is allowed is
@@ -403,10 +420,14 @@ class Sandbox:
         """Record what happens in the block, which needs a right. Raises Forbidden, and Unavailable before the block
         where nothing can be recorded."""
         self._audit.check(op, path)
-        with self._recorded(op, path) as record:
-            if scope not in self._caller.scopes:
-                raise Forbidden(op, path, f"this needs the scope {scope.value!r}, which these credentials do not have")
-            yield record
+        try:
+            with self._recorded(op, path) as record:
+                if scope not in self._caller.scopes:
+                    raise Forbidden(op, path, f"this needs the scope {scope.value!r}, which these credentials lack")
+                yield record
+        except DevboxError as error:
+            error.recorded = True
+            raise
 
 
 def _least(asked: N | None, limit: N) -> N:

@@ -167,7 +167,9 @@ class Sandboxes:
         self._audit.check(op, name)
         with audited(self._audit, self._caller, name, op, "."):
             known = f"the devboxes are: {', '.join(self.names)}" if self.names else "ask the operator"
-            raise NotFound(op, name, "there is no devbox of this name", hint=known)
+            error = NotFound(op, name, "there is no devbox of this name", hint=known)
+            error.recorded = True
+            raise error
 
     async def resolve(self, devbox: str | None, path: str, op: str) -> tuple[Sandbox, SandboxPath]:
         """Return the devbox that is meant and the path in it.
@@ -187,9 +189,13 @@ class Sandboxes:
             found = await sandbox.contains(path)
             if found is not None:
                 return sandbox, found
+        error: DevboxError = EscapesRoot(op, path, "this absolute path is outside the root of every devbox")
         if "\0" in path:
-            raise InvalidArgument(op, path, "the path holds a NUL character")
-        raise EscapesRoot(op, path, "this absolute path is outside the root of every devbox")
+            error = InvalidArgument(op, path, "the path holds a NUL character")
+        self._audit.check(op, path)
+        with audited(self._audit, self._caller, "", op, path):
+            error.recorded = True
+            raise error
 
     async def aclose(self) -> None:
         """Close them all."""

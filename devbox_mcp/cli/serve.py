@@ -295,7 +295,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
         typer.echo(f"devbox-mcp serves {names} at {scheme}://{address}/mcp", err=True)
         typer.echo(f"devbox-mcp tells its HTTP API at {scheme}://{address}/docs", err=True)
         timeouts = serving.Timeouts(settings.header_timeout, settings.body_timeout)
-        await serving.serve(app, listener, app.end, timeouts=timeouts, tls=tls)
+        await serving.serve(app, listener, app.end, timeouts=timeouts, on_refusal=app.refused, tls=tls)
     finally:
         await door.aclose()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from devbox_mcp.audit import AuditLog, audited
+from devbox_mcp.audit import AuditLog, audited, keep
 from devbox_mcp.callers import Caller
 from devbox_mcp.errors import Forbidden
 from devbox_mcp.sandboxes import Sandboxes
@@ -20,7 +20,7 @@ from devbox_mcp.servers.access.fields import Fields
 from devbox_mcp.servers.access.hosts import AllowedHosts, Hosts, require_credentials
 from devbox_mcp.servers.access.identify import Identify
 from devbox_mcp.servers.access.metadata import metadata_routes
-from devbox_mcp.servers.access.refusals import Refusals
+from devbox_mcp.servers.access.refusals import Refusals, refusal
 from devbox_mcp.servers.access.refusing import Handshakes, refuse
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.guarding import Guard, Routed
@@ -50,17 +50,18 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     identified = Identify(guard.inside(Handshakes(Fields(doors))), access, signer, sandboxes.audit, settings.public_url)
     hosts = Hosts(identified, AllowedHosts.configured(settings, host))
     app = guard.outside(Refusals(hosts, sandboxes.audit))
-    return Gateway(app, mcp, door, guard)
+    return Gateway(app, mcp, door, guard, sandboxes.audit)
 
 
 class Gateway:
-    """The application. ``end`` is called when the server is told to."""
+    """The application. ``end`` is called when the server is told to, ``refused`` for what never became a request."""
 
-    def __init__(self, app: ASGIApp, mcp: ASGIApp, door: Door, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, mcp: ASGIApp, door: Door, guard: Guard, audit: AuditLog) -> None:
         self._app = app
         self._mcp = mcp
         self._door = door
         self._guard = guard
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -74,6 +75,10 @@ class Gateway:
 
         # the MCP door is the only one with a life of its own
         await self._mcp(scope, receive, closing)
+
+    def refused(self, code: str) -> None:
+        """Put on record that a connection sent what is no request, or no whole one."""
+        keep(self._audit, refusal({"path": ""}, code))
 
     def end(self) -> None:
         """Say that no more requests should come, and end the streams of those who listen."""

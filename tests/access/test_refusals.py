@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devbox_mcp.keys import new_key
-from tests.access.asking import JSON, ask
+from tests.access.asking import JSON, ask, rpc
 from tests.access.matrix import Ground
+from tests.rest.served import Client, serving
 
 FILE = "/v1/devboxes/bank/files/a.txt"
+TEXT = {"Content-Type": "text/plain"}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +30,9 @@ FILE = "/v1/devboxes/bank/files/a.txt"
         ({"path": "/v1/devboxes/bank/copy", "method": "POST", "body": b"{", "headers": JSON}, 400, "invalid_argument"),
         ({"path": FILE, "host": "elsewhere.example"}, 421, None),
         ({"path": "/mcp", "method": "POST", "body": b"{", "headers": JSON}, 400, None),
+        ({"path": "/v1/devboxes/bank/copy", "method": "POST", "body": b"{}", "headers": TEXT}, 415, "invalid_argument"),
+        ({"path": "/v1/devboxes/bank/files", "method": "POST", "body": b"x", "headers": TEXT}, 415, "invalid_argument"),
+        ({"path": FILE, "method": "PATCH", "body": b"x", "headers": TEXT}, 415, "invalid_argument"),
     ],
     ids=lambda value: value.get("path") if isinstance(value, dict) else None,
 )
@@ -76,3 +84,63 @@ def test_a_line_is_bounded_and_holds_no_key(ground: Ground, url: str) -> None:
     (line,) = ground.audited()[before:]
     assert key not in line["path"]
     assert len(line["path"]) <= 1000
+
+
+def test_what_never_becomes_a_request_leaves_a_line(ground: Ground, url: str) -> None:
+    before = len(ground.audited())
+    assert ask(url, FILE, {"X-Long": "x" * 40_000}).status == 431
+    (line,) = ground.audited()[before:]
+    assert (line["caller"], line["op"], line["result"]) == ("anonymous", "request", "too_large")
+
+
+def test_who_asks_too_much_leaves_a_line(tmp_path: Path) -> None:
+    (tmp_path / "box").mkdir()
+    log, audit = tmp_path / "log", tmp_path / "audit"
+    with serving(log, f"main={tmp_path / 'box'}", "--rate-operations", "1", "--audit-log", str(audit)) as port:
+        client = Client(port, tmp_path / "box")
+        answers = [client("GET", f"/nothing/{number}", X_Request_Id=f"n-{number}") for number in range(20)]
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [line["request_id"] for line in lines] == [f"n-{number}" for number in range(20)]
+    assert [line["path"] for line in lines] == [f"/nothing/{number}" for number in range(20)]
+    assert [line["result"] for line in lines] == [answer.code for answer in answers]
+    assert "rate_limited" in {answer.code for answer in answers}
+
+
+def test_a_path_that_leads_out_is_on_record_as_it_was_asked_for(ground: Ground, url: str) -> None:
+    before = len(ground.audited())
+    who = {**JSON, **ground.headers("editor")}
+    body = json.dumps({"source": "a.txt", "destination": "/etc/cron.d/x"}).encode()
+    assert ask(url, "/v1/devboxes/bank/move", who, method="POST", body=body).code == "escapes_root"
+    files = [{"path": "../x", "content": ""}, {"path": "dir/new", "content": ""}]
+    body = json.dumps({"files": files}).encode()
+    assert ask(url, "/v1/devboxes/bank/files", who, method="POST", body=body).json["failed"] == 1
+    rpc(url, ground.headers("editor"), "tools/call", name="read_file", arguments={"path": "/etc/x", "devbox": "bank"})
+    rpc(url, ground.headers("token"), "tools/call", name="read_file", arguments={"path": "/etc/y"})
+    told = [(line["op"], line["devbox"], line["path"], line["result"]) for line in ground.audited()[before:]]
+    assert told == [
+        ("move", "bank", "/etc/cron.d/x", "escapes_root"),
+        ("upload_batch", "bank", "../x", "escapes_root"),
+        ("write", "bank", "dir/new", "ok"),
+        ("read", "bank", "/etc/x", "escapes_root"),
+        ("read", "", "/etc/y", "escapes_root"),
+    ]
+
+
+def test_a_member_of_an_archive_that_leads_out_is_on_record(ground: Ground, url: str) -> None:
+    before = len(ground.audited())
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in ("../out", "dir/in"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+        link = tarfile.TarInfo("dir/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(link)
+    who = {"Content-Type": "application/x-tar", **ground.headers("editor")}
+    reply = ask(url, "/v1/devboxes/bank/files", who, method="POST", body=packed.getvalue())
+    assert (reply.status, reply.json["failed"]) == (200, 2)
+    told = [(line["op"], line["path"], line["result"]) for line in ground.audited()[before:]]
+    assert sorted(told) == [
+        ("upload_batch", "../out", "escapes_root"),
+        ("upload_batch", "dir/link", "unsupported"),
+        ("write", "dir/in", "ok"),
+    ]

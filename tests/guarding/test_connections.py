@@ -109,6 +109,23 @@ async def test_a_whole_head_over_the_bound_in_one_piece_is_refused(parser: str) 
         assert (await ask(port, request("GET", "/?" + padding))).status == 431
 
 
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + bytes(60_000), "too_large"),
+        (b"\x16\x03\x01 nonsense\r\n\r\n", "invalid_argument"),
+        (b"GET / HT", "timeout"),
+    ],
+)
+async def test_what_never_becomes_a_request_is_told(sent: bytes, code: str) -> None:
+    told: list[str] = []
+    async with running(echo, timeouts=quick(), on_refusal=told.append) as port, connected(port) as connection:
+        await connection.send(sent)
+        await connection.closed()
+        assert (await ask(port, request("PUT", "/", b"others"))).body == b"others"
+    assert told == [code]
+
+
 async def test_a_head_within_the_bound_comes_with_a_body_over_it() -> None:
     body = b"x" * (4 * MOST_HEAD)
     async with running(echo) as port:

@@ -1,4 +1,4 @@
-"""A request that is answered with an HTTP error leaves a line in the audit log, whichever room refused it."""
+"""A request that is refused leaves a line in the audit log, whichever room refused it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from http import HTTPStatus
 from http.client import responses
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,8 @@ from devbox_mcp.audit import AuditLog, AuditRecord, keep, witnessed
 from devbox_mcp.callers import ANONYMOUS, Caller
 from devbox_mcp.servers.access.refusing import PROBES
 
+#: Where in a request's state its refusal is noted.
+_REFUSED = "refused"
 #: Problems are short; what is longer is none.
 _LONGEST_PROBLEM = 64 << 10
 
@@ -31,14 +34,23 @@ class Refusals:
             return
         started = time.perf_counter()
         answer = _Answer()
+        state: dict[str, Any] = scope.setdefault("state", {})
 
         async def observed(message: Message) -> None:
-            if answer.refuses(message) and not witness.recorded:
-                keep(self._audit, refusal(scope, answer.code, time.perf_counter() - started))
+            code = state.pop(_REFUSED, None)
+            if code is None and answer.refuses(message) and not witness.recorded:
+                code = answer.code
+            if code is not None:
+                keep(self._audit, refusal(scope, code, time.perf_counter() - started))
             await send(message)
 
         with witnessed() as witness:
             await self._app(scope, receive, observed)
+
+
+def refused(scope: Scope, code: str) -> None:
+    """Say, before it is answered, that a request is refused whose answer HTTP calls a success."""
+    scope["state"][_REFUSED] = code
 
 
 def refusal(scope: Scope, code: str, seconds: float = 0.0) -> AuditRecord:

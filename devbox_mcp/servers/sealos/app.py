@@ -16,6 +16,7 @@ from devbox_mcp import __version__
 from devbox_mcp.errors import DevboxError, Forbidden, InvalidArgument, NotFound, printable
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.access.refusals import refused
 from devbox_mcp.servers.sealos import batches, files, searching
 from devbox_mcp.servers.sealos.answering import failed, succeeded
 from devbox_mcp.servers.sealos.asking import Devboxes, NoDevbox
@@ -91,7 +92,7 @@ def _endpoint(handler: Handler, devboxes: Devboxes) -> Callable[[Request], Await
 
 
 async def _no_processes(_request: Request) -> Response:
-    return failed(Forbidden("process", ".", "this server gives access to files; it runs no programs", hint=" "))
+    raise Forbidden("process", ".", "this server gives access to files; it runs no programs", hint=" ")
 
 
 async def _any_answers(sandboxes: Sandboxes) -> bool:
@@ -107,8 +108,10 @@ async def _any_answers(sandboxes: Sandboxes) -> bool:
 
 
 def _handle_failures(app: FastAPI) -> None:
-    async def devbox_error(_request: Request, error: Exception) -> Response:
+    async def devbox_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, DevboxError)
+        if not error.recorded:
+            refused(request.scope, error.code)
         return failed(error)
 
     async def no_devbox(_request: Request, error: Exception) -> Response:

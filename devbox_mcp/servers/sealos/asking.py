@@ -43,7 +43,8 @@ class Devboxes:
                 return reached.get(name, "request")
             except NotFound as error:
                 # a host's devbox is not named to whoever does not reach it
-                raise NotFound("request", ".", "these credentials reach no devbox here", hint=error.hint) from None
+                error.path, error.detail = ".", "these credentials reach no devbox here"
+                raise
         if len(reached.names) != 1:
             raise NoDevbox(
                 InvalidArgument(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ class Deadlines(_Base):
     """What both protocols get: the timers of one connection."""
 
     timeouts = Timeouts()
+    #: Told the code of each refusal that the application never hears of.
+    on_refusal: Callable[[str], None] = staticmethod(lambda _code: None)
     _head: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
     #: Bytes that came since the last head was complete.
@@ -144,6 +147,7 @@ class Deadlines(_Base):
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         if not self.transport.is_closing():
+            self.on_refusal(code)
             self.transport.write(refusal(status, code, detail))
             self.transport.close()
             self._await_reader()

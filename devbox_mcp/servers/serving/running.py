@@ -42,11 +42,13 @@ async def serve(
     on_stop: Callable[[], None] = lambda: None,
     *,
     timeouts: Timeouts | None = None,
+    on_refusal: Callable[[str], None] = lambda _code: None,
     tls: ssl.SSLContext | None = None,
     grace: int = GRACE_SECONDS,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Then ``on_stop`` is called, nobody is listened to any more, event streams
-    end, and what else is under way gets ``grace`` seconds to."""
+    end, and what else is under way gets ``grace`` seconds to. ``on_refusal`` is told the code of what is refused
+    before it is a request: a head that is too long or too late, or what is no HTTP."""
     streams = Streams(app)
 
     def stop() -> None:
@@ -55,7 +57,7 @@ async def serve(
 
     config = uvicorn.Config(
         streams,
-        http=_connection_class(timeouts or Timeouts()),
+        http=_connection_class({"timeouts": timeouts or Timeouts(), "on_refusal": staticmethod(on_refusal)}),
         ws="websockets-sansio",
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
@@ -99,10 +101,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _connection_class(timeouts: Timeouts) -> type[asyncio.Protocol]:
-    """Return the protocol for these time-outs: httptools' where it is installed."""
+def _connection_class(settings: dict[str, object]) -> type[asyncio.Protocol]:
+    """Return the protocol with these attributes: httptools' where it is installed."""
     try:
         from devbox_mcp.servers.serving.fast import FastConnection  # noqa: PLC0415  needs httptools, which may be missing
     except ImportError:
-        return type("PlainConnection", (PlainConnection,), {"timeouts": timeouts})
-    return type("FastConnection", (FastConnection,), {"timeouts": timeouts})
+        return type("PlainConnection", (PlainConnection,), settings)
+    return type("FastConnection", (FastConnection,), settings)

@@ -161,6 +161,9 @@ def _content(file: NewFile) -> bytes:
 
 async def _write(call: Call, taken: list[Member | Refusal], *, atomic: bool) -> Response:
     """Write what was taken, and answer with what became of each. With ``atomic``, a refusal refuses all."""
+    for one in taken:
+        if isinstance(one, Refusal) and not one.error.recorded:
+            call.sandbox.refused(OP, one.name, one.error)
     items = [
         BatchItem(one.path, one.data, one.executable, one.if_match)
         for one in taken
