@@ -126,6 +126,16 @@ def test_a_path_that_leads_out_is_on_record_as_it_was_asked_for(ground: Ground, 
     ]
 
 
+@pytest.mark.parametrize("tool", ["read_file", "upload_batch"])
+def test_a_call_of_a_tool_that_makes_no_sense_leaves_one_line(ground: Ground, url: str, tool: str) -> None:
+    before = len(ground.audited())
+    who = {**ground.headers("editor"), "X-Request-Id": "call-1"}
+    reply = rpc(url, who, "tools/call", name=tool, arguments={"unknown": 1})
+    (line,) = ground.audited()[before:]
+    assert (line["op"], line["path"], line["result"]) == ("call", tool, "invalid_argument"), reply.body
+    assert (line["caller"], line["request_id"]) == ("editor", "call-1")
+
+
 def test_a_member_of_an_archive_that_leads_out_is_on_record(ground: Ground, url: str) -> None:
     before = len(ground.audited())
     packed = io.BytesIO()

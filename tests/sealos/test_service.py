@@ -109,6 +109,13 @@ def test_every_call_is_in_the_audit_log(tmp_path: Path) -> None:
     assert ("read", "f", "ok") in seen
 
 
+def test_what_a_route_does_not_know_is_passed_over(sealos: Sealos) -> None:
+    """As clients of other versions of that server send it."""
+    sealos.ok(sealos.post("write", path="f", content="x", permissions="0600", createDirs=True))
+    assert sealos.ok(sealos.get("list", path=".", recursive="true"))["files"][0]["name"] == "f"
+    sealos.ok(sealos.post("delete", path="f", force=True))
+
+
 def test_a_devbox_that_is_served_read_only_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"old")
     with served(f"box={tmp_path}", "--read-only") as url, httpx2.Client(base_url=url, timeout=60) as client:

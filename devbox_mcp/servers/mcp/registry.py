@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from devbox_mcp.audit import AuditRecord, keep
 from devbox_mcp.backends.base import Progress
 from devbox_mcp.callers import Scope
-from devbox_mcp.errors import DevboxError
+from devbox_mcp.errors import DevboxError, InvalidArgument
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.mcp.results import error_result, failure
@@ -43,6 +45,11 @@ class Call:
     over_stdio: bool
     on_progress: Progress
     signer: UrlSigner | None = None
+
+    def refused(self, tool: str, code: str) -> None:
+        """Put on record a call that never becomes an operation."""
+        caller = self.sandboxes.caller
+        keep(self.sandboxes.audit, AuditRecord(time.time(), caller.name, "", "call", tool, caller.request_id, code))
 
 
 Handler = Callable[..., Awaitable[Result]]
@@ -105,6 +112,7 @@ class Tool:
         try:
             validated = self.arguments.model_validate(given)
         except ValidationError as error:
+            call.refused(self.name, InvalidArgument.code)
             return failure(_explain(self, error))
         try:
             return await self.handler(call, **{name: getattr(validated, name) for name in type(validated).model_fields})
