@@ -112,6 +112,17 @@ def test_what_can_be_said_once_is_refused_where_it_is_said_twice(
     assert (line["caller"], line["request_id"]) == ("editor", "twice")
 
 
+@pytest.mark.parametrize("path", ["/v1/devboxes/shop/files", "/api/v1/files/batch-upload", "/api/v1/files/write"])
+def test_a_part_of_a_form_says_once_what_it_is(ground: Ground, url: str, path: str) -> None:
+    told = b'Content-Disposition: form-data; name="file"; filename="%s"\r\n'
+    body = b"--b\r\n" + told % b"new" + told % b"a.txt" + b"\r\nnew\r\n--b--\r\n"
+    who = {"Content-Type": "multipart/form-data; boundary=b", **ground.headers("jwt-editor")}
+    reply = ask(url, path, who, method="POST", body=body)
+    assert "Content-Disposition twice" in reply.body.decode()
+    assert reply.json["code"] == "invalid_argument"
+    assert ground.untouched("shop")
+
+
 def test_what_decides_nothing_may_come_twice(ground: Ground, url: str) -> None:
     assert put(ground, url, ("X-Forwarded-For", "1"), ("X-Forwarded-For", "2")).status == 200
 

@@ -103,9 +103,18 @@ async def json_body(request: Request, model: type[M], most: int, op: str) -> M:
         raise InvalidArgument(op, ".", f"{where}: {first['msg']}") from None
 
 
+def given(request: Request, name: str, op: str) -> str | None:
+    """Return what stands behind the question mark, if it does. Raises InvalidArgument where it does twice: Sealos'
+    server takes the first, and others take the last."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise InvalidArgument(op, ".", f"the parameter {name} is given more than once")
+    return values[0] if values else None
+
+
 def parameter(request: Request, name: str, op: str) -> str:
-    """Return what stands behind the question mark. Raises InvalidArgument where it is missing."""
-    value = request.query_params.get(name)
+    """Return a parameter that has to be there. Raises InvalidArgument."""
+    value = given(request, name, op)
     if not value:
         raise InvalidArgument(op, ".", f"the parameter {name} is missing")
     return value
@@ -113,7 +122,7 @@ def parameter(request: Request, name: str, op: str) -> str:
 
 def number(request: Request, name: str, default: int, most: int, op: str) -> int:
     """Return a parameter that counts. Raises InvalidArgument."""
-    text = request.query_params.get(name)
+    text = given(request, name, op)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= most):
@@ -123,7 +132,7 @@ def number(request: Request, name: str, default: int, most: int, op: str) -> int
 
 def flag(request: Request, name: str, op: str) -> bool:
     """Return a parameter that is true or false. Raises InvalidArgument."""
-    text = request.query_params.get(name, "false").lower()
+    text = (given(request, name, op) or "false").lower()
     if text not in ("true", "false", "1", "0"):
         raise InvalidArgument(op, ".", f"{name} is true or false")
     return text in ("true", "1")

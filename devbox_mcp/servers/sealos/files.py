@@ -17,7 +17,7 @@ from devbox_mcp.models import FileInfo
 from devbox_mcp.paths import LONGEST, SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.sealos.answering import streamed, succeeded
-from devbox_mcp.servers.sealos.asking import absolute, body, flag, json_body, number, parameter, place
+from devbox_mcp.servers.sealos.asking import absolute, body, flag, given, json_body, number, parameter, place
 from devbox_mcp.servers.sealos.forms import Form
 
 #: Entries of a listing unless asked for more, and at most; how far into one.
@@ -54,7 +54,7 @@ class Chmodded(BaseModel):
 
 
 async def list_files(sandbox: Sandbox, request: Request) -> Response:
-    path = await place(sandbox, request.query_params.get("path") or ".", "list")
+    path = await place(sandbox, given(request, "path", "list") or ".", "list")
     limit = number(request, "limit", _LISTED, _MOST_LISTED, "list")
     offset = number(request, "offset", 0, _FARTHEST, "list")
     hidden = flag(request, "showHidden", "list")

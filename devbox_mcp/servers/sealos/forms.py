@@ -143,6 +143,8 @@ class Form:
 
     def _end_header(self) -> None:
         if bytes(self._field).strip().lower() == b"content-disposition":
+            if self._disposition:
+                raise _bad("a part has Content-Disposition twice")
             self._disposition = bytes(self._value)
         self._field.clear()
         self._value.clear()

@@ -47,6 +47,7 @@ class _Parts:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._name: str | None = None
+        self._is_told = False
         self._field = bytearray()
         self._value = bytearray()
         self._data = bytearray()
@@ -67,10 +68,14 @@ class _Parts:
     def _begin(self) -> None:
         self._intake.count()
         self._name = None
+        self._is_told = False
         self._data = bytearray()
 
     def _end_header(self) -> None:
         if bytes(self._field).strip().lower() == b"content-disposition":
+            if self._is_told:
+                raise InvalidArgument(OP, ".", "a part has Content-Disposition twice")
+            self._is_told = True
             match = _FILENAME.search(bytes(self._value))
             if match is not None:
                 raw = match["bare"] if match["quoted"] is None else match["quoted"]
