@@ -62,6 +62,8 @@ class DevboxError(Exception):
 
 def printable(text: str) -> str:
     """Return text with control characters and undecodable bytes escaped, fit for one line of a message."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

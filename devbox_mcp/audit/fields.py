@@ -11,7 +11,9 @@ from devbox_mcp.audit.records import AuditRecord
 from devbox_mcp.errors import printable
 from devbox_mcp.keys import Veil
 
-#: Of one text as it is written, in bytes: a character may be twelve.
+#: Bytes that a character may take as it is written.
+_LARGEST_CHARACTER: Final = 12
+#: Of one text as it is written, in bytes.
 _LONGEST_NAME: Final = 256
 _LONGEST_CALLER: Final = 1024
 #: Of a request that never became an operation: anybody can send one.
@@ -46,7 +48,7 @@ def fitting(text: str, most: int) -> str:
     whole character, says so, and tells the hash of the whole: two that were cut can be told apart."""
     if len(text) <= most:
         whole = printable(text)
-        if _written(whole) <= most:
+        if len(text) * _LARGEST_CHARACTER <= most or _written(whole) <= most:
             return whole
     mark = f"… (cut: {len(text)} characters, sha256 {_hash(text)[:16]})"
     room = most - _written(mark)
