@@ -39,12 +39,11 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     signer = UrlSigner(access, settings, sandboxes.audit)
     door.signer = signer
     guard = Guard(settings, [sandbox.probe for sandbox in sandboxes], sandboxes.tally)
-    api = rest.create(sandboxes)
+    api = rest.create(sandboxes, guard.rooms, settings.veil)
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))
     mcp = http.create_app(door.server, settings, host)
     doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
-    api.state.service.veil = settings.veil
     # what comes over a WebSocket is a request like any other, from somebody who is known
     api.state.service.inside = guard.outside(Refusals(guard.inside(Fields(doors.api)), sandboxes.audit))
     identified = Identify(guard.inside(Handshakes(Fields(doors))), access, signer, sandboxes.audit, settings.public_url)

@@ -11,7 +11,9 @@ from starlette.websockets import WebSocket
 
 from devbox_mcp.audit import NoAudit
 from devbox_mcp.callers import OPERATOR
+from devbox_mcp.keys import Veil
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.guarding.bodies import Rooms
 from devbox_mcp.servers.rest.service import Service
 from devbox_mcp.servers.rest.tunnel.endpoint import _Tunnel
 
@@ -63,7 +65,7 @@ def served(client: Client) -> asyncio.Task[None]:
     async def serve() -> None:
         socket = WebSocket(scope, client.receive, client.send)
         await socket.accept()
-        await _Tunnel(socket, Service(Sandboxes([], NoAudit()), answers)).serve()
+        await _Tunnel(socket, Service(Sandboxes([], NoAudit()), answers, Rooms(1 << 20, 30), Veil())).serve()
 
     return asyncio.create_task(serve())
 

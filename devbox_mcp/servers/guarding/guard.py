@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp
 
+from devbox_mcp.servers.guarding.bodies import Holding, Rooms
 from devbox_mcp.servers.guarding.deadlines import Deadlines
 from devbox_mcp.servers.guarding.health import Health, Probe, Readiness
 from devbox_mcp.servers.guarding.logs import open_log
@@ -31,6 +32,8 @@ class Guard:
         self._readiness = Readiness(probes, self.measures)
         self._allowance = open_allowance(settings, self._log)
         self._transfers = Transfers(settings.max_transfers)
+        #: What bodies are held in that somebody needs as a whole.
+        self.rooms = Rooms(settings.limits.body, settings.body_timeout)
         self._settings = settings
 
     def outside(self, app: ASGIApp) -> ASGIApp:
@@ -40,7 +43,7 @@ class Guard:
     def inside(self, app: ASGIApp) -> ASGIApp:
         """Return an application that identified callers use within their limits."""
         patient = Deadlines(app, self._settings.body_timeout, self.measures)
-        return Throttle(patient, self._allowance, self._transfers, self.measures)
+        return Throttle(Holding(patient, self.rooms), self._allowance, self._transfers, self.measures)
 
     def drain(self) -> None:
         """Say from now on that no requests should be sent here."""

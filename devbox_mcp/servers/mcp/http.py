@@ -5,17 +5,24 @@ Who asks is in ``scope["state"]["caller"]`` when a request comes here (``servers
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.lowlevel.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devbox_mcp.callers import Caller
+from devbox_mcp.errors import Cancelled, DevboxError, TooLarge
 from devbox_mcp.servers.access.hosts import AllowedHosts
+from devbox_mcp.servers.access.refusing import refuse
+from devbox_mcp.servers.guarding.bodies import bodies_of
 from devbox_mcp.settings import Settings
+
+_PIECE = 1 << 20
 
 
 def create_app(server: Server[Any], settings: Settings, host: str) -> ASGIApp:
@@ -26,11 +33,74 @@ def create_app(server: Server[Any], settings: Settings, host: str) -> ASGIApp:
         allowed_hosts=list(allowed.hosts),
         allowed_origins=list(allowed.origins),
     )
-    return _Owned(
-        server.streamable_http_app(
-            streamable_http_path="/mcp", max_request_body_size=settings.limits.body, transport_security=security
-        )
+    most = settings.limits.body
+    app = server.streamable_http_app(
+        streamable_http_path="/mcp", max_request_body_size=most, transport_security=security
     )
+    return _Whole(_Owned(app), most)
+
+
+class _Whole:
+    """Gives the SDK each message as a whole, for it holds it so anyway: but no more of them at a time than there is
+    room for."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        size = int(declared) if declared.isdigit() else self._most
+        try:
+            if size > self._most:
+                raise self._too_large()
+            given = _Given(await bodies_of(scope).whole(self._pieces(receive), size, receive), receive)
+        except Cancelled:
+            return
+        except DevboxError as error:
+            await refuse(error, scope, receive, send)
+            return
+        await self._app(scope, given.receive, send)
+
+    async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
+        arrived = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Cancelled("request", "", "the body ended before its end")
+            piece: bytes = message.get("body", b"")
+            arrived += len(piece)
+            if arrived > self._most:
+                raise self._too_large()
+            yield piece
+            more = message.get("more_body", False)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge("request", "", f"the body is larger than {self._most} bytes", limit=self._most)
+
+
+class _Given:
+    """A body that is there, and what the connection says after it. It is given piece by piece and then forgotten: the
+    SDK puts one of its own together, and keeps hold of the last piece."""
+
+    def __init__(self, body: bytes, after: Receive) -> None:
+        self._body: bytes | None = body
+        self._at = 0
+        self._after = after
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return await self._after()
+        piece = self._body[self._at : self._at + _PIECE]
+        self._at += _PIECE
+        more = self._at < len(self._body)
+        if not more:
+            self._body = None
+        return {"type": "http.request", "body": piece, "more_body": more}
 
 
 class _Owned:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from devbox_mcp.errors import Cancelled, DevboxError, Integrity, InvalidArgument, TooLarge
+from devbox_mcp.servers.guarding.bodies import bodies_of
 from devbox_mcp.servers.rest.failures import HttpFailure
 
 M = TypeVar("M", bound=BaseModel)
@@ -73,8 +74,16 @@ async def without_trailer(request: Request, op: str, path: str, most: int) -> As
 
 
 async def gathered(request: Request, op: str, path: str, most: int) -> bytes:
-    """Return a whole body. Raises TooLarge, Cancelled."""
-    return b"".join([piece async for piece in pieces(request, op, path, most)])
+    """Return a whole body, for which memory is held until the request is over. Raises TooLarge, Cancelled,
+    Unavailable, RateLimited."""
+    body = pieces(request, op, path, most)
+    return await bodies_of(request.scope).whole(body, size_of(request, most), request.receive)
+
+
+def size_of(request: Request, most: int) -> int:
+    """Return how long a body says it is, and how long it may be where it does not."""
+    declared = request.headers.get("content-length", "")
+    return min(int(declared), most) if declared.isdigit() else most
 
 
 async def no_body(request: Request, op: str, path: str) -> None:
@@ -88,16 +97,22 @@ async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
     """Return a JSON body as a model. Raises TooLarge, InvalidArgument, and HttpFailure for another media type."""
     require_type(request, op, ".", "application/json")
     body = await gathered(request, op, ".", most)
+    _require_once(body, op)
     try:
-        asked = model.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidArgument(op, ".", _first_of(error), hint="/docs shows the body that is meant") from None
+
+
+def _require_once(body: bytes, op: str) -> None:
+    """Raise InvalidArgument for a key that is given twice: others on the way may have taken the other. What is no JSON
+    is told by whoever reads it next."""
     try:
-        # of a key that is given twice, others on the way may have taken the other
         json.loads(body, object_pairs_hook=_once)
     except _Twice as error:
         raise InvalidArgument(op, ".", f"the key {error.key[:60]!r} is given twice") from None
-    return asked
+    except (ValueError, RecursionError):
+        return
 
 
 class _Twice(Exception):

@@ -13,6 +13,7 @@ from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument, NotFound,
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
+from devbox_mcp.servers.guarding.bodies import bodies_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -93,8 +94,11 @@ async def body(request: Request, most: int, op: str) -> AsyncIterator[bytes]:
 
 
 async def json_body(request: Request, model: type[M], most: int, op: str) -> M:
-    """Return a JSON body. Raises TooLarge, InvalidArgument."""
-    data = b"".join([piece async for piece in body(request, most, op)])
+    """Return a JSON body, for which memory is held until the request is over. Raises TooLarge, InvalidArgument,
+    Cancelled, Unavailable, RateLimited."""
+    declared = request.headers.get("content-length", "")
+    size = min(int(declared), most) if declared.isdigit() else most
+    data = await bodies_of(request.scope).whole(body(request, most, op), size, request.receive)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:

@@ -3,6 +3,7 @@ ends the whole."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Intake:
         self._above = above
         self._limits = limits
         self._seen = 0
-        self._deadline = time.monotonic() + _SECONDS
+        self._deadline = math.inf
 
     @property
     def most(self) -> int:
@@ -60,6 +61,9 @@ class Intake:
 
     def count(self) -> None:
         """Count a member, whatever becomes of it. Raises TooLarge, Timeout."""
+        if not self._seen:
+            # not while the body arrives, or waits for its turn
+            self._deadline = time.monotonic() + _SECONDS
         self._seen += 1
         if self._seen > self._limits.batch_files:
             raise TooLarge(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import (
     IO,
@@ -23,6 +22,7 @@ from devbox_mcp.callers import Scope
 from devbox_mcp.errors import Cancelled, DevboxError, InvalidArgument, IoError
 from devbox_mcp.models import BatchItem, BatchOutcome
 from devbox_mcp.paths import ROOT
+from devbox_mcp.servers.guarding.bodies import SMALL, bodies_of, pieces_of
 from devbox_mcp.servers.problems import fields
 from devbox_mcp.servers.rest import incoming
 from devbox_mcp.servers.rest.batch import multipart, tarred, zipped
@@ -39,7 +39,6 @@ PATH = Text("path", "The directory that the files of a form or an archive go int
 ATOMIC = Flag("atomic", "All of the files or none.", False)
 
 #: Of an archive's bytes; more lies on disk until it is unpacked.
-_IN_MEMORY = 1 << 20
 
 
 class NewFile(Asked):
@@ -119,15 +118,17 @@ async def write_files(call: Call) -> Response:
         return await _from_json(call)
     intake = Intake(call.sandbox.name, await call.named(call.get(PATH)), call.limits)
     body = incoming.pieces(request, OP, ".", intake.most)
-    if kind == "multipart/form-data":
-        await multipart.unpack(body, request.headers["content-type"], intake)
-    else:
-        unpack = _UNPACK[kind]
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spooled:
-            async for piece in body:
-                spooled.write(piece)
+    bodies = bodies_of(request.scope)
+    async with bodies.spooled(body, incoming.size_of(request, intake.most)) as spooled:
+        size_of = _UNPACKED.get(kind)
+        size = spooled.tell() if size_of is None else await asyncio.to_thread(size_of, spooled, intake)
+        if size > SMALL:
+            await bodies.hold(min(size, call.limits.batch), request.receive)
+        if kind == "multipart/form-data":
+            await multipart.unpack(pieces_of(spooled), request.headers["content-type"], intake)
+        else:
             spooled.seek(0)
-            await asyncio.to_thread(unpack, spooled, intake)
+            await asyncio.to_thread(_UNPACK[kind], spooled, intake)
     return await _write(call, intake.taken, atomic=call.get(ATOMIC))
 
 
@@ -135,6 +136,11 @@ _UNPACK: dict[str, Callable[[IO[bytes], Intake], None]] = {
     "application/x-tar": lambda file, intake: tarred.unpack(file, intake, packed=False),
     "application/gzip": lambda file, intake: tarred.unpack(file, intake, packed=True),
     "application/zip": zipped.unpack,
+}
+#: How much there is in what is packed, before any of it is held.
+_UNPACKED: dict[str, Callable[[IO[bytes], Intake], int]] = {
+    "application/gzip": tarred.unpacked_size,
+    "application/zip": zipped.unpacked_size,
 }
 
 

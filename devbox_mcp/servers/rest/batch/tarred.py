@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import zlib
+from contextlib import suppress
 from typing import IO, Final, cast
 
 from devbox_mcp.errors import DevboxError, InvalidArgument, Unsupported
@@ -36,6 +38,17 @@ def unpack(file: IO[bytes], intake: Intake, *, packed: bool) -> None:
         raise
     except Exception as error:  # noqa: BLE001  whatever hostile bytes do to the parser, they are no tar
         raise InvalidArgument(OP, ".", f"the body is no {'tar.gz' if packed else 'tar'}: {error}"[:300]) from None
+
+
+def unpacked_size(file: IO[bytes], intake: Intake) -> int:
+    """Return how long what is packed with gzip is, counted as far as a batch goes. Blocks. What is none is told by
+    ``unpack``."""
+    file.seek(0)
+    size = 0
+    with suppress(OSError, EOFError, zlib.error), gzip.GzipFile(fileobj=file, mode="rb") as plain:
+        while size < intake.most and (piece := plain.read(_PIECE)):
+            size += len(piece)
+    return size
 
 
 def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, intake: Intake) -> None:

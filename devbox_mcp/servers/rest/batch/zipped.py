@@ -38,6 +38,17 @@ def unpack(file: IO[bytes], intake: Intake) -> None:
         raise InvalidArgument(OP, ".", f"the body is no zip: {error}"[:300]) from None
 
 
+def unpacked_size(file: IO[bytes], intake: Intake) -> int:
+    """Return how long its members say they are, in all; no more than that is read of them. Blocks. What is no zip is
+    told by ``unpack``."""
+    try:
+        _check_directory(file, intake)
+        with zipfile.ZipFile(file) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except Exception:  # noqa: BLE001  whatever hostile bytes do to the parser, they are no zip
+        return 0
+
+
 def _check_directory(file: IO[bytes], intake: Intake) -> None:
     """Raise TooLarge for a directory that is long: it is read as a whole before the first member is seen."""
     size = file.seek(0, os.SEEK_END)

@@ -14,6 +14,7 @@ from devbox_mcp.callers import Caller
 from devbox_mcp.errors import DevboxError, InvalidArgument, RateLimited, TooLarge
 from devbox_mcp.servers.access.refusals import refusal
 from devbox_mcp.servers.access.refusing import refuse
+from devbox_mcp.servers.guarding.bodies import BODIES, Bodies
 from devbox_mcp.servers.guarding.observe import given_id
 from devbox_mcp.servers.problems import problem
 from devbox_mcp.servers.rest.service import Service
@@ -23,6 +24,7 @@ from devbox_mcp.servers.rest.tunnel.exchange import Exchange
 _MOST_IN_FLIGHT = 128
 #: Answers that wait for the client to read them.
 _MOST_UNREAD = 16
+_SMALL_BODY = 16 * 1024
 #: Lines in the audit log of what was refused, until something is taken again: nonsense costs its sender nothing.
 _MOST_LINES = 100
 _UNACCEPTABLE, _POLICY = 1003, 1008
@@ -99,17 +101,29 @@ class _Tunnel:
             await self._refuse(asked.number, busy, self._refused(asked))
         else:
             try:
+                # the key may have been removed, or the token have expired, since the connection was opened
                 caller: Caller = await self._socket.scope["state"]["still"]()
+                # nothing more is read meanwhile
+                held = await self._held(caller, len(asked.body))
             except DevboxError as error:
-                # the key was removed, or the token has expired, since the connection was opened
                 await self._refuse(asked.number, error, self._refused(asked))
                 return
-            exchange = Exchange(asked, self._scope(asked, caller), self._send, lambda: self._answered(asked.number))
+            scope = self._scope(asked, caller, held)
+            exchange = Exchange(asked, scope, self._send, lambda: self._answered(asked.number))
             self._under_way[asked.number] = exchange
             self._lines = min(self._lines + 1, _MOST_LINES)
             task = exchange.start(self._service.inside)
             self._tasks.add(task)
             task.add_done_callback(self._forget)
+            task.add_done_callback(lambda _: held.give_back())
+
+    async def _held(self, caller: Caller, size: int) -> Bodies:
+        """Wait until there is memory for a body, unless it is small. Raises Unavailable."""
+        held = self._service.rooms.bodies(caller.name)
+        if size > _SMALL_BODY:
+            # as much as it takes to read it as JSON, for nobody waits twice
+            await held.hold(2 * size, None)
+        return held
 
     def _answered(self, number: int) -> None:
         del self._under_way[number]
@@ -152,7 +166,7 @@ class _Tunnel:
         prefix: str = self._socket.scope["raw_path"].decode("latin-1").removesuffix("/ws")
         return f"{prefix}/{asked.path}" if asked.path else prefix
 
-    def _scope(self, asked: frames.Asked, caller: Caller) -> Scope:
+    def _scope(self, asked: frames.Asked, caller: Caller, held: Bodies) -> Scope:
         above = self._socket.scope
         raw = self._address(asked)
         # the same in the answer, the log and the audit log
@@ -170,7 +184,7 @@ class _Tunnel:
             "headers": [(b"x-request-id", request_id.encode("ascii")), *self._headers(asked)],
             "client": above.get("client"),
             "server": above.get("server"),
-            "state": {**above["state"], "request_id": request_id, "caller": caller.asking(request_id)},
+            "state": {**above["state"], BODIES: held, "request_id": request_id, "caller": caller.asking(request_id)},
         }
 
     def _headers(self, asked: frames.Asked) -> list[tuple[bytes, bytes]]:
