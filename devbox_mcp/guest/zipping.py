@@ -18,6 +18,9 @@ from .errors import GuestError
 PIECE = 256 << 10
 _YIELD = 64 << 10  # what is gathered before it is handed on
 _SMALL = 16 << 10  # what is packed before its header is written
+#: What is packed or encrypted has about 160 different bytes among so many, at least 140; text and programs, which
+#: shrink, have no more than 100.
+_SAMPLE, _DIFFERENT = 256, 130
 #: Within a fifth of level 6's size, at three times its speed.
 _LEVEL = 2
 _COMPRESSED = frozenset({
@@ -137,7 +140,7 @@ class Packer:
             raise self._changed("shrank")
         if self._small is not None:
             content = b"".join(self._small)
-            packed = content if _is_compressed(self._path) else _deflated(content)
+            packed = content if _is_compressed(self._path) or _looks_packed(content) else _deflated(content)
             if len(packed) < len(content):
                 self._put(member, _DEFLATED, content, packed)
             else:
@@ -242,6 +245,17 @@ class Packer:
         self._pieces.clear()
         self._gathered = 0
         return taken
+
+
+def _looks_packed(content: bytes) -> bool:
+    """Whether a small file's middle and end look as if nothing could be gained. To find it out by packing takes ten
+    times as long."""
+    middle = (len(content) - _SAMPLE) // 2
+    return (
+        middle >= 0
+        and len(set(content[middle : middle + _SAMPLE])) >= _DIFFERENT
+        and len(set(content[-_SAMPLE:])) >= _DIFFERENT
+    )
 
 
 def _deflated(content: bytes) -> bytes:

@@ -70,6 +70,30 @@ def test_every_size(files, tmp_path, monkeypatch, huge):
     assert accepted_by_unzip(tmp_path / "zip")
 
 
+EVEN = bytes(range(256))
+TEXT = b"the same again\n" * 30
+
+
+@pytest.mark.parametrize(
+    ("content", "method"),
+    [
+        (noise(random.Random(2), 256), zipfile.ZIP_STORED),
+        (noise(random.Random(3), 5000), zipfile.ZIP_STORED),
+        (EVEN * 3, zipfile.ZIP_STORED),  # not even tried, or it would have shrunk
+        (EVEN * 3 + TEXT, zipfile.ZIP_DEFLATED),
+        (TEXT + EVEN, zipfile.ZIP_DEFLATED),
+        (TEXT, zipfile.ZIP_DEFLATED),
+        (EVEN[:100] * 2, zipfile.ZIP_DEFLATED),
+    ],
+)
+def test_what_looks_packed_already_is_stored(content, method):
+    with Packer(MUCH, 100) as packer:
+        data = packed(packer, {"f": content})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.getinfo("f").compress_type == method
+        assert archive.read("f") == content
+
+
 def test_more_members_than_the_end_can_count(tmp_path):
     count = 70_000
     with Packer(MUCH, count) as packer:
