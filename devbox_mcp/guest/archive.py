@@ -6,9 +6,10 @@ from contextlib import closing
 from typing import Generator, Iterator, List, Sequence
 
 from . import names
-from .beneath import Place, Root, kind_of
+from .beneath import Root
 from .errors import GuestError, os_errors
 from .job import Job
+from .places import Place, kind_of
 from .walk import Entry, walk
 from .zipping import PIECE, Packer
 

@@ -20,20 +20,26 @@ def make_new(parent_fd: int, fd: int, name: str, executable: Optional[bool]) -> 
         os.fchmod(fd, with_executable(os.fstat(fd).st_mode & _PERMISSIONS, True))
 
 
-def keep(fd: int, old_fd: int, executable: Optional[bool] = None) -> None:
-    """Give ``fd``, which only its owner can read yet, what ``old_fd`` has. Where the owner or group cannot be kept
+def keep(
+    fd: int,
+    old_fd: int,
+    executable: Optional[bool] = None,
+    new: Optional[os.stat_result] = None,
+    old: Optional[os.stat_result] = None,
+) -> None:
+    """Give ``fd``, which only its owner can read yet, what ``old_fd`` has; ``new`` and ``old`` are their stats, if
+    those are known. Where the owner or group cannot be kept
     (only root may give files away) the file becomes no wider open for it."""
-    old = os.fstat(old_fd)
-    mode = _keep_owner(fd, old)
+    old = old or os.fstat(old_fd)
+    mode = _keep_owner(fd, new or os.fstat(fd), old)
     _keep_extended(fd, old_fd)
     # last, for an access list sets the mode's group bits, and a change of owner may clear some
     os.fchmod(fd, with_executable(mode, executable))
 
 
-def _keep_owner(fd: int, old: os.stat_result) -> int:
+def _keep_owner(fd: int, new: os.stat_result, old: os.stat_result) -> int:
     """Return the mode that is right for the owner and group that the new file could be given."""
     mode = old.st_mode & _PERMISSIONS
-    new = os.fstat(fd)
     if (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid):
         return mode
     if _give(fd, old.st_uid, old.st_gid) or new.st_gid == old.st_gid or _give(fd, -1, old.st_gid):

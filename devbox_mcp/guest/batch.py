@@ -5,12 +5,13 @@ import stat
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from . import targets
-from .beneath import Place, Root
+from .beneath import Root
 from .drafts import Draft
 from .durable import already_made, flush_all, flushes_at_once
 from .errors import GuestError, from_os_error, os_errors
 from .job import Job
 from .locks import Parent, locked
+from .places import Place
 from .rollback import Replacements
 from .sweep import sweep_once
 from .targets import Target, written

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import Any, Dict, Optional, Set, Tuple
 
-from .beneath import Root, check_regular
+from .beneath import Root
 from .errors import WouldBlock
 from .info import describe
+from .places import check_regular
 
 #: What is read at once at most: a larger copy is worth a thread.
 MOST = 64 << 10

@@ -5,13 +5,14 @@ import stat
 from typing import Any, Dict
 
 from . import targets
-from .beneath import Place, Root
+from .beneath import Root
 from .durable import already_made
 from .errors import GuestError, os_errors
 from .guards import refuse_denied, refuse_into_itself, refuse_same
 from .info import describe
 from .job import Job
 from .locks import Parent, locked
+from .places import Place
 from .staging import Staged
 from .sweep import sweep_once
 from .targets import Target

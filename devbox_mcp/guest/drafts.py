@@ -35,7 +35,9 @@ class Draft:
         self._pending = True
         self._flushed = False
         try:
-            self.size = os.fstat(fd).st_size
+            #: Its stat, until it is given another owner.
+            self._begun: Optional[os.stat_result] = os.fstat(fd)
+            self.size = self._begun.st_size
             try_lock(fd)
         except OSError:
             self.discard()
@@ -95,12 +97,14 @@ class Draft:
     def become_new(self, executable: Optional[bool]) -> None:
         """Take on what a new file has; for a draft made with mode 0666."""
         self._flushed = False
+        self._begun = None
         attributes.make_new(self._parent.fd, self.fd, self._name, executable)
 
-    def become_like(self, old_fd: int, executable: Optional[bool] = None) -> None:
-        """Take over what the file that is to be replaced has."""
+    def become_like(self, old_fd: int, old: os.stat_result, executable: Optional[bool] = None) -> None:
+        """Take over what the file that is to be replaced, ``old_fd``, has."""
         self._flushed = False
-        attributes.keep(self.fd, old_fd, executable)
+        begun, self._begun = self._begun, None
+        attributes.keep(self.fd, old_fd, executable, begun, old)
 
     def set_mode(self, mode: int) -> None:
         """Set the permission bits."""

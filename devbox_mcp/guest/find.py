@@ -7,13 +7,14 @@ from contextlib import closing
 from typing import Any, Dict, Generator, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import names
-from .beneath import Place, Root
+from .beneath import Root
 from .errors import GuestError
 from .globs import Glob
 from .ignore import visible
 from .info import describe
 from .job import Job
 from .paging import gather, make_cursor, read_cursor
+from .places import Place
 from .walk import Entry
 
 _BATCH = 100  # entries in one part

@@ -3,9 +3,10 @@
 import stat
 from typing import List
 
-from .beneath import Place, Root
+from .beneath import Root
 from .errors import GuestError
 from .job import Job
+from .places import Place
 from .walk import require_shallow, walk
 
 

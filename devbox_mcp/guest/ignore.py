@@ -6,10 +6,11 @@ from contextlib import closing, suppress
 from typing import Callable, Generator, List, Optional, Tuple
 
 from . import names
-from .beneath import Place, Root
+from .beneath import Root
 from .errors import GuestError
 from .gitignore import LARGEST, Own, Rule, RuleStack, parse_rules
 from .job import Job
+from .places import Place
 from .walk import Entry, walk
 
 

@@ -5,9 +5,10 @@ import os
 import stat
 from typing import Any, Dict, Optional
 
-from .beneath import Place, Root, kind_of
+from .beneath import Root
 from .errors import os_errors
 from .job import Job
+from .places import Place, kind_of
 
 CHUNK = 1 << 20
 

@@ -4,11 +4,12 @@ import os
 import time
 from typing import Any, Dict, Optional
 
-from .beneath import Root, check_regular
+from .beneath import Root
 from .errors import GuestError, WouldBlock, os_errors
 from .info import CHUNK, describe, revision
 from .job import Job
 from .line_index import Known, LineIndex
+from .places import check_regular
 from .windows import HEAD, WHOLE, Scan, Wanted, Window, binary_window, from_whole, is_binary
 
 #: Files up to this size may be read on the event loop.

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Iterable, Iterator, List, Optional, Tuple, Type, final
 
-from .beneath import Place
 from .durable import already_made, flush
 from .errors import GuestError
 from .job import Job
+from .places import Place
 
 PATIENCE = 30.0  # seconds that a change waits for the others in its directory
 _SHORTEST, _LONGEST = 0.0005, 0.005  # seconds between two tries: what they wait for takes less than one

@@ -3,8 +3,8 @@
 import os
 import stat
 
-from .beneath import kind_of
 from .errors import GuestError, os_errors
+from .places import kind_of
 
 _KEPT = stat.S_ISGID | stat.S_ISVTX  # on directories, as chmod does with a numeric mode
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -8,10 +8,10 @@ were. A look costs one lstat per entry.
 import os
 from typing import List, Optional
 
-from .beneath import kind_of
 from .errors import GuestError
 from .job import Job
 from .journal import DELETED, Event
+from .places import kind_of
 from .scope import Scope
 from .snapshots import Snapshot, Stamp, compare
 from .walk import Entry, walk

@@ -4,10 +4,11 @@ import os
 import stat as stat_modes
 from typing import Any, Dict, Iterator, Optional
 
-from .beneath import Place, Root
+from .beneath import Root
 from .errors import GuestError, WouldBlock, os_errors
 from .info import CHUNK, describe, hash_place
 from .job import Job
+from .places import Place
 
 
 def stat(root: Root, path: str, job: Job, follow: bool = True, sha256: bool = False) -> Dict[str, Any]:

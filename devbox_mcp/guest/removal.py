@@ -6,9 +6,9 @@ import stat
 from typing import Dict, List
 
 from . import names
-from .beneath import DIRECTORY
 from .errors import GuestError, from_os_error
 from .job import Job
+from .places import DIRECTORY
 
 _MOST_LEVELS = 100  # open directories; what lies deeper is first moved up
 _PATIENCE = 3  # times that a directory may turn out to have gained entries while it was emptied

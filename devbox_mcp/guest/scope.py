@@ -5,9 +5,10 @@ import stat
 from typing import Iterator, Optional
 
 from . import names
-from .beneath import Place, Root
+from .beneath import Root
 from .errors import GuestError, os_errors
 from .job import Job
+from .places import Place
 from .walk import Entry, walk
 
 #: The codes that say that a path leads nowhere, or no longer to the same place.

@@ -6,13 +6,14 @@ from contextlib import closing
 from typing import Any, Callable, Dict, Generator, Iterator, List, Optional, Tuple
 
 from . import names
-from .beneath import Place, Root, kind_of
+from .beneath import Root
 from .errors import GuestError, os_errors
 from .globs import Glob
 from .ignore import visible
 from .job import Job
 from .matching import MOST_CONTEXT, LineMatcher, compile_pattern
 from .paging import gather, make_cursor, read_cursor
+from .places import Place, kind_of
 from .textfile import file_chunks, text_blocks
 from .walk import Entry
 

@@ -6,12 +6,13 @@ from types import TracebackType
 from typing import List, Optional, Type, final
 
 from . import attributes, names
-from .beneath import DIRECTORY, Place, Root, adopt, kind_of
+from .beneath import Root, adopt
 from .contents import copy_file
 from .durable import flush, start_writing
 from .errors import GuestError, os_errors
 from .job import Job
 from .locks import Parent, try_lock
+from .places import DIRECTORY, Place, kind_of
 from .removal import Removal
 from .renaming import rename_new
 from .walk import Entry, require_shallow, walk

@@ -7,10 +7,11 @@ from contextlib import suppress
 from typing import List, Optional
 
 from . import names
-from .beneath import DIRECTORY, Root
+from .beneath import Root
 from .errors import GuestError
 from .job import Job
 from .locks import Parent, try_lock
+from .places import DIRECTORY
 from .removal import Removal
 
 OLD = 3600.0  # seconds since the last change

@@ -2,16 +2,17 @@
 
 import os
 import stat
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import names
 from .attributes import with_executable
-from .beneath import Place, Root, check_regular
+from .beneath import Root
 from .drafts import Draft
 from .errors import GuestError
 from .info import describe, revision
 from .job import Job
 from .locks import Parent
+from .places import Place, check_regular
 from .versions import check_prefix, missing_is_conflict, require_match
 
 
@@ -51,6 +52,7 @@ class Target:
         self._create = create
         self._begun_on = place.st
         self._dressed_as: Optional[str] = None
+        self._writable_as: Optional[str] = None
         self._check()
 
     @property
@@ -64,10 +66,15 @@ class Target:
         if self._create:
             raise GuestError("exists", self.path, "something is here already")
         check_regular(self.place.st, self.path)
+        # a change of mode or owner is a change of the ctime
+        seen = revision(self.place.st)
+        if seen == self._writable_as:
+            return
         if not os.access(self.place.name, os.W_OK, dir_fd=self.parent.fd):
             if os.fstatvfs(self.parent.fd).f_flag & os.ST_RDONLY:
                 raise GuestError("read_only", self.path, "the file system is read-only")
             raise GuestError("permission_denied", self.path, "the file is write-protected")
+        self._writable_as = seen
 
     def draft(self) -> Draft:
         """Begin new content. Only its owner can read what is to replace a file, until it is dressed like it."""
@@ -76,23 +83,24 @@ class Target:
 
     def dress(self, draft: Draft) -> None:
         """Give the draft the owner, mode and so on that the file has, or a new file is to have."""
-        old_fd = self._open_old()
-        if old_fd is None:
+        opened = self._open_old()
+        if opened is None:
             draft.become_new(self._executable)
             if self._begun_on is not None:  # deleted since the draft was begun
                 draft.set_mode(with_executable(self._begun_on.st_mode, self._executable))
             return
+        old_fd, old = opened
         try:
-            self._dressed_as = revision(os.fstat(old_fd))
-            draft.become_like(old_fd, self._executable)
+            self._dressed_as = revision(old)
+            draft.become_like(old_fd, old, self._executable)
         finally:
             os.close(old_fd)
 
-    def _open_old(self) -> Optional[int]:
-        """Open what is there now; None for nothing."""
+    def _open_old(self) -> Optional[Tuple[int, os.stat_result]]:
+        """Open what is there now, and return its stat as well; None for nothing."""
         self._look()
         try:
-            return None if self.place.st is None else self.place.open_file()
+            return None if self.place.st is None else self.place.open_seen()
         except GuestError as error:
             if error.code == "not_found":
                 return None

@@ -4,10 +4,10 @@ import os
 from contextlib import suppress
 
 from . import names
-from .beneath import Place
 from .errors import GuestError, os_errors
 from .job import Job
 from .locks import Parent, try_lock
+from .places import Place
 from .removal import Removal
 from .renaming import rename_new
 

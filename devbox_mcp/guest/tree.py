@@ -5,7 +5,7 @@ import os
 import stat
 from typing import Any, Dict, List, Optional
 
-from .beneath import Place, Root, adopt, flush_directory
+from .beneath import Root, adopt, flush_directory
 from .durable import already_made
 from .errors import GuestError, from_os_error, os_errors
 from .guards import refuse_denied, refuse_into_itself, refuse_root, refuse_same
@@ -14,6 +14,7 @@ from .job import Job
 from .locks import Parent, locked
 from .modes import set_mode
 from .names import is_own
+from .places import Place
 from .renaming import rename_new
 from .staging import Staged
 from .trash import Trash

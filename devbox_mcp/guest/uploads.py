@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Set
 
 from . import names, targets
-from .beneath import Place, Root, check_regular
+from .beneath import Root
 from .contents import copy_rest
 from .drafts import Draft
 from .errors import GuestError, os_errors
 from .info import CHUNK
 from .job import Job
 from .locks import Parent, try_lock
+from .places import Place, check_regular
 from .sweep import sweep_once
 from .targets import Target
 from .versions import check_prefix

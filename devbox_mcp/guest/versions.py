@@ -5,10 +5,10 @@ import stat
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from .beneath import Place
 from .errors import GuestError
 from .info import hash_place
 from .job import Job
+from .places import Place
 
 _PREFIX = re.compile(r"[0-9a-f]{12,64}\Z")
 

@@ -5,9 +5,10 @@ import stat
 from typing import Callable, Generator, List, Optional, Tuple
 
 from . import names
-from .beneath import DIRECTORY, Place, Root, kind_of
+from .beneath import Root
 from .errors import GuestError, from_os_error
 from .job import Job
+from .places import DIRECTORY, Place, kind_of
 
 MOST_LEVELS = 256  # one open directory each
 

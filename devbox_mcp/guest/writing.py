@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Union
 
 from . import targets
 from .attributes import with_executable
-from .beneath import Root, check_regular
+from .beneath import Root
 from .contents import copy_rest
 from .drafts import Draft
 from .durable import already_made, flush
@@ -14,6 +14,7 @@ from .errors import GuestError, os_errors
 from .info import hash_file
 from .job import Job
 from .locks import Parent, locked
+from .places import check_regular
 from .sweep import sweep_once
 from .targets import Target, written
 

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from devbox_mcp.guest.beneath import Root, kind_of
+from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.errors import GuestError
+from devbox_mcp.guest.places import kind_of
 from devbox_mcp.guest.policy import Policy
 
 

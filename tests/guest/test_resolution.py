@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devbox_mcp.guest.beneath import Root, kind_of
+from devbox_mcp.guest.beneath import Root
+from devbox_mcp.guest.places import kind_of
 from tests.guest.resolving import answers
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devbox_mcp.guest import beneath, modes, removal, tree
+from devbox_mcp.guest import modes, places, removal, tree
 from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.copying import copy
 from devbox_mcp.guest.errors import GuestError
@@ -680,7 +680,7 @@ class TestSwappedAtTheLastMoment:
     def test_copy(self, tmp_path, outside, monkeypatch, source):
         make(tmp_path / "root/d", f=b"inside")
         root = Root(str(tmp_path / "root"))
-        self.swap(monkeypatch, beneath, "check_regular", tmp_path / "root/d/f", outside / "f")
+        self.swap(monkeypatch, places, "check_regular", tmp_path / "root/d/f", outside / "f")
         with refused("too_many_links"):
             duplicate(root, "d" if source == "." else "d/f", "copied")
         assert not (tmp_path / "root/copied").exists()

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from devbox_mcp.guest.beneath import kind_of
 from devbox_mcp.guest.names import is_own
+from devbox_mcp.guest.places import kind_of
 from devbox_mcp.models import FileInfo, FileType
 from devbox_mcp.paths import SandboxPath
 
