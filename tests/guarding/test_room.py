@@ -147,6 +147,23 @@ async def test_who_is_cancelled_at_the_moment_it_gets_room_gives_it_back() -> No
     await room.share("c").take(100)
 
 
+async def test_who_does_not_want_to_wait_is_told_whether_there_is_room() -> None:
+    room = Room(100, LONG)
+    first, second, third = room.share("a"), room.share("a"), room.share("b")
+    assert first.takes(50)
+    assert first.takes(40)
+    # no more than half for one caller
+    assert not second.takes(1)
+    assert not third.takes(60)
+    waiting = _taking(room.share("c"), 80)
+    await _settled()
+    # nobody comes before who waits
+    assert not third.takes(10)
+    first.give_back()
+    await waiting
+    assert third.takes(20)
+
+
 async def test_who_needs_more_than_he_has_does_not_hold_it_while_he_waits() -> None:
     room = Room(100, LONG)
     shares = [room.share("a"), room.share("b")]

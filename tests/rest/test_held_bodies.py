@@ -7,8 +7,10 @@ import http.client
 import io
 import json
 import re
+import socket
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +157,28 @@ def test_large_messages_of_many_websockets_are_answered_within_bounded_memory(se
         answers = list(pool.map(send, range(6)))
     assert answers == [[409] * 10] * 6
     assert server.peak() - before < GROWTH
+
+
+def test_small_files_that_come_slowly_are_passed_on_where_memory_to_gather_them_is_short(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    body = b"x" * 900_000
+    with http_process(tmp_path / "log", f"app={box}", "--max-body", "1M") as (_, url):
+        port = urlsplit(url).port
+        opened = [socket.create_connection(("127.0.0.1", port), 60) for _ in range(2)]
+        for number, connection in enumerate(opened):
+            head = f"PUT /v1/devboxes/app/files/{number} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
+        give_up = time.monotonic() + 60
+        # the first is gathered, and the other one has a draft of its own
+        while not list(box.iterdir()):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        for connection in opened:
+            connection.sendall(body[-1:])
+            assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
+            connection.close()
+    assert {file.name: file.read_bytes() for file in box.iterdir()} == {"0": body, "1": body}
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])

@@ -29,8 +29,9 @@ BODIES: Final = "bodies"
 class Bodies:
     """What one request has in memory and on disk of its body. Given back when the request is over, or before."""
 
-    def __init__(self, memory: Share, disk: Share, patience: float) -> None:
+    def __init__(self, memory: Share, gathering: Share, disk: Share, patience: float) -> None:
         self._memory = memory
+        self._gathering = gathering
         self._disk = disk
         self._patience = patience
 
@@ -61,9 +62,14 @@ class Bodies:
         Raises Unavailable, Cancelled."""
         await self._memory.take(size, receive)
 
+    def gathers(self, size: int) -> bool:
+        """Return whether so many bytes may be gathered that could be passed on as they come; where not, they should."""
+        return size <= SMALL or self._gathering.takes(size)
+
     def give_back(self) -> None:
         """Hold nothing any more."""
         self._memory.give_back()
+        self._gathering.give_back()
         self._disk.give_back()
 
     async def _spool(self, body: AsyncIterator[bytes], size: int, file: IO[bytes]) -> None:
@@ -111,16 +117,19 @@ class Holding:
 
 
 class Rooms:
-    """What all requests share: memory for so many bytes, and some more of disk."""
+    """What all requests share: memory for so many bytes, as much again for those that are gathered as they come (who
+    sends them slowly keeps it for long, and nobody should wait for it), and some more of disk."""
 
     def __init__(self, size: int, patience: float) -> None:
         self.memory = Room(size, patience)
+        self.gathering = Room(size, patience)
         self.disk = Room(_DISK * size, patience)
         self._patience = patience
 
     def bodies(self, who: str) -> Bodies:
         """Return what a request of a caller holds: nothing yet."""
-        return Bodies(self.memory.share(who), self.disk.share(who), self._patience)
+        rooms = (self.memory, self.gathering, self.disk)
+        return Bodies(*(room.share(who) for room in rooms), self._patience)
 
 
 def bodies_of(scope: Scope) -> Bodies:

@@ -46,6 +46,14 @@ class Room:
         """Return what is charged for so many bytes: one that needs more than there is gets all there is."""
         return min(size, self._size)
 
+    def takes(self, who: str, size: int) -> bool:
+        """Take room if there is any right now, and return whether there was."""
+        waiter = _Waiter(who, size, 0, asyncio.get_running_loop().create_future())
+        if self._waiting or size > self._free or not self._may(waiter):
+            return False
+        self._grant(waiter)
+        return True
+
     async def take(self, who: str, size: int, receive: Receive | None) -> None:
         """Wait for room. Raises Unavailable where none comes, Cancelled where the client, to which ``receive`` listens
         after its whole body, goes away first."""
@@ -91,9 +99,12 @@ class Room:
     def _admit(self) -> None:
         while (waiter := self._next()) is not None and waiter.size <= self._free:
             self._waiting.remove(waiter)
-            self._free -= waiter.size
-            self._held[waiter.who] += waiter.size
-            waiter.granted.set_result(None)
+            self._grant(waiter)
+
+    def _grant(self, waiter: _Waiter) -> None:
+        self._free -= waiter.size
+        self._held[waiter.who] += waiter.size
+        waiter.granted.set_result(None)
 
     def _next(self) -> _Waiter | None:
         return min(filter(self._may, self._waiting), key=lambda one: (self._held[one.who], one.number), default=None)
@@ -119,6 +130,16 @@ class Share:
             self.give_back()
             await self.room.take(self._who, size, receive)
             self.size = size
+
+    def takes(self, size: int) -> bool:
+        """Hold so many bytes if there is room right now, and return whether there was."""
+        size = self.room.fitting(size)
+        if size > self.size:
+            self.give_back()
+            if not self.room.takes(self._who, size):
+                return False
+            self.size = size
+        return True
 
     def give_back(self) -> None:
         """Hold nothing any more."""

@@ -229,7 +229,7 @@ async def _write(call: Call, mode: WriteMode) -> Response:
     wanted = await Preconditions.of(call)
     digest = incoming.Digest.of(call.headers, "write", path.text)
     stream = incoming.without_trailer(call.request, "write", path.text, call.limits.file)
-    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream)
+    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(call.request, stream)
     if digest is not None:
         if isinstance(body, bytes):
             digest.check(body, "write", path.text)

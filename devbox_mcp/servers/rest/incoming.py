@@ -196,14 +196,14 @@ def _decoded(value: str, op: str, path: str) -> bytes:
     return base64.b64decode(match["base64"])
 
 
-async def small_or_stream(body: AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
-    """Return a body as bytes if it is small, otherwise as the stream that it is."""
+async def small_or_stream(request: Request, body: AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
+    """Return a body as bytes if it is small and there is memory to gather it, otherwise as the stream that it is."""
     begun: list[bytes] = []
     size = 0
     async for piece in body:
         begun.append(piece)
         size += len(piece)
-        if size > SMALL:
+        if size > SMALL or not bodies_of(request.scope).gathers(size):
             return _resumed(begun, body)
     return b"".join(begun)
 

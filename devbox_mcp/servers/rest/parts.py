@@ -85,7 +85,7 @@ async def add(call: Call) -> Response:
     stream = incoming.without_trailer(call.request, OP, path.text, max(call.limits.file - call.get(OFFSET), 0))
     # one whose length is not known is not waited for: whoever else comes meanwhile is to be told
     known = "content-length" in call.headers
-    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(stream) if known else stream
+    body: bytes | AsyncIterator[bytes] = await incoming.small_or_stream(call.request, stream) if known else stream
     if digest is not None:
         if isinstance(body, bytes):
             digest.check(body, OP, path.text)
