@@ -17,7 +17,7 @@ from .job import Job
 from .places import Place
 
 PATIENCE = 30.0  # seconds that a change waits for the others in its directory
-_SHORTEST, _LONGEST = 0.0005, 0.005  # seconds between two tries: what they wait for takes less than one
+_SHORTEST, _LONGEST = 0.0001, 0.001  # seconds between two tries: what they wait for takes less than one
 
 
 @final
