@@ -40,6 +40,14 @@ class TooLong(Malformed):
     """A body over the limit."""
 
 
+def _unique(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is given twice")
+
+
+_ONCE = json.JSONDecoder(object_pairs_hook=_unique)
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -79,9 +87,11 @@ def parse(message: bytes) -> Asked | Cancel:
         asked = _Line.model_validate_json(line)
     except ValidationError as error:
         raise Malformed(_reason(error), _number(line)) from None
-    if _repeats(line):
-        # others on the way may have taken the other
-        raise Malformed("a key is given twice", asked.id)
+    try:
+        # of two, others on the way may have taken the other
+        _ONCE.decode(line.decode())
+    except ValueError as error:
+        raise Malformed(str(error)[:80], asked.id) from None
     if asked.cancel:
         return Cancel(asked.id)
     if len(body) > MOST_BODY:
@@ -106,18 +116,6 @@ def _number(line: bytes) -> int | None:
         return None
     number = found.get("id") if isinstance(found, dict) else None
     return number if type(number) is int and 0 <= number <= 2**53 else None
-
-
-def _repeats(line: bytes) -> bool:
-    """Whether any object in a line has a key twice."""
-    found = False
-
-    def look(pairs: list[tuple[str, object]]) -> None:
-        nonlocal found
-        found = found or len(dict(pairs)) < len(pairs)
-
-    json.loads(line, object_pairs_hook=look)
-    return found
 
 
 def _headers(asked: _Line) -> Iterable[tuple[bytes, bytes]]:
