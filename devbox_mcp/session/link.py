@@ -95,7 +95,8 @@ class Link:
             call.outflow = Outflow()
             call.complete = False
         self._calls[call.number] = call
-        self._outgoing.send(call.number, frames.frame(frames.REQUEST, call.number, meta, data))
+        request = frames.frame(frames.REQUEST, call.number, meta, data)
+        self._outgoing.send(call.number, request, alone=len(self._calls) == 1)
         try:
             if body is not None:
                 await self._pump(call, body, digest or hashlib.sha256())

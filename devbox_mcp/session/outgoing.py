@@ -24,12 +24,16 @@ class Outgoing:
         self._second: deque[tuple[int, bytes]] = deque()
         self._second_size = 0
         self._something = asyncio.Event()
+        self._resting = False
         self._room = asyncio.Event()
         self._room.set()
         self._task = asyncio.create_task(self._run())
 
-    def send(self, request: int, frame: bytes) -> None:
-        """Send a frame before all pieces of streams."""
+    def send(self, request: int, frame: bytes, *, alone: bool = False) -> None:
+        """Send a frame before all pieces of streams. Where it is ``alone``, and no other is to be expected that could
+        travel with it, it need not wait for the task here to wake up."""
+        if alone and self._resting and not self._something.is_set() and self._channel.send_now(frame):
+            return
         self._first.append((request, frame))
         self._something.set()
 
@@ -48,6 +52,7 @@ class Outgoing:
 
     def close(self) -> None:
         """Send no more."""
+        self._resting = False
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -65,6 +70,8 @@ class Outgoing:
                     await self._channel.send(frame)
                 else:
                     self._something.clear()
+                    self._resting = True
                     await self._something.wait()
+                    self._resting = False
         except DevboxError as error:
             self._fail(error)

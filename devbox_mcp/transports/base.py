@@ -35,6 +35,11 @@ class Channel(ABC):
         bounded. Raises Unavailable when the program or the connection is gone. Cancelled, it may have written a
         part."""
 
+    def send_now(self, data: bytes) -> bool:
+        """Write a few bytes where that needs no waiting, and return whether it was done: all of them or none. To be
+        called while nobody sends; never raises."""
+        return False
+
     @abstractmethod
     async def receive(self) -> bytes:
         """Return what came from stdout next, at most 1 MiB; empty at its end. What is not fetched makes the program

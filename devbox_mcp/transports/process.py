@@ -14,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -126,6 +127,14 @@ class ProcessChannel(Channel):
                 raise await self._failure("send") from error
         if not waited:
             await asyncio.sleep(0)
+
+    def send_now(self, data: bytes) -> bool:
+        if len(data) > select.PIPE_BUF or self._stdin.closed or self._ended.is_set():
+            return False
+        try:
+            return os.write(self._stdin.fileno(), data) == len(data)  # so few go into a pipe together or not at all
+        except OSError:  # a full pipe, or one that ``send`` will say more about
+            return False
 
     async def receive(self) -> bytes:
         while True:

@@ -60,6 +60,23 @@ def children():
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
+async def test_few_bytes_are_written_at_once_or_not_at_all():
+    async with running("cat") as channel:
+        sent = 0
+        while channel.send_now(b"%4096d" % sent):
+            sent += 1
+        assert sent > 1
+        assert not channel.send_now(bytes(1_000_000))
+        got = b""
+        while len(got) < 4096 * sent:
+            got += await channel.receive()
+        assert got == b"".join(b"%4096d" % number for number in range(sent))
+        assert channel.send_now(b"more")
+        assert await channel.receive() == b"more"
+        await channel.close_stdin()
+        assert not channel.send_now(b"more")
+
+
 async def test_bytes_come_back_as_they_went():
     sent = os.urandom(20_000_000)
     async with running("cat") as channel:

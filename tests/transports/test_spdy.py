@@ -208,6 +208,21 @@ class TestOnALine:
         assert head.startswith("POST /api/v1/namespaces/there/pods/web/exec?command=program&command=argument&container")
         assert "Authorization: Bearer secret" in head
 
+    async def test_few_bytes_are_sent_at_once_until_too_many_wait(self, tmp_path):
+        async with started(Server(), tmp_path) as channel:
+            sent = b""
+            for number in range(100):
+                assert channel.send_now(b"%d " % number)
+                sent += b"%d " % number
+            got = b""
+            while len(got) < len(sent):
+                got += await channel.receive()
+            assert got == sent
+            await channel.close_stdin()
+            assert not channel.send_now(b"more")
+        async with started(Server(unread=True), tmp_path) as channel:
+            assert any(not channel.send_now(bytes(60_000)) for _ in range(1000))
+
     async def test_a_connection_that_is_cut(self, tmp_path):
         async with started(Server(cut=True), tmp_path) as channel:
             await channel.send(b"x")
@@ -215,6 +230,7 @@ class TestOnALine:
             with pytest.raises(Unavailable):
                 await channel.receive()
             assert (await channel.exit()).status is None
+            assert not channel.send_now(b"x")
             with pytest.raises(Unavailable):
                 await channel.send(b"x")
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import termios
 from collections import deque
+from collections.abc import Sequence
 
 import aiohttp
 
@@ -50,6 +51,7 @@ class PodChannel(Channel):
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._finished = asyncio.Event()
+        line.deliver(self._take_now)
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def send(self, data: bytes | bytearray | memoryview) -> None:
@@ -65,6 +67,9 @@ class PodChannel(Channel):
             if len(rest) >= _MUCH:
                 await asyncio.sleep(0)  # the connection may take it all at once, and others want their turn
             rest = rest[MESSAGE:]
+
+    def send_now(self, data: bytes) -> bool:
+        return not self._finished.is_set() and self._stdin_open and self._line.send_now(data)
 
     async def receive(self) -> bytes:
         while not self._parts:
@@ -147,6 +152,15 @@ class PodChannel(Channel):
                 events = await self._line.receive()
         for event in events:
             self._note(event)
+
+    def _take_now(self, events: Sequence[Event]) -> bool:
+        """Take what the program said on stdout while there is room. Whatever else comes is for the reader, which knows
+        what follows from it."""
+        if self._size >= _BUFFER or self._ended is not None or not all(type(event) is Stdout for event in events):
+            return False
+        for event in events:
+            self._note(event)
+        return True
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Stdout):

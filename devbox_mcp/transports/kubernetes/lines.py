@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from devbox_mcp.transports.kubernetes.channels import Event
@@ -18,6 +18,14 @@ class Line(ABC):
     @abstractmethod
     async def send(self, data: memoryview) -> None:
         """Send to the program's stdin, at most ``MESSAGE`` bytes; waits while nobody takes it."""
+
+    def send_now(self, data: bytes) -> bool:
+        """Send a few bytes where that needs no waiting, and return whether it was done. Never raises."""
+        return False
+
+    def deliver(self, take: Callable[[Sequence[Event]], bool]) -> None:  # noqa: B027  what a line may be able to do
+        """Have events handed over as they come, without a task that wakes up for them. What ``take`` returns False for
+        is for ``receive``."""
 
     @abstractmethod
     async def end_stdin(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
@@ -24,6 +24,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.events: list[Event] = []
+        self.take: Callable[[Sequence[Event]], bool] = lambda _: False
         self.failure: Exception | None = None
         self.over = False
         self.news = asyncio.Event()
@@ -36,13 +37,16 @@ class _Wire(asyncio.Protocol):
         if self.over:
             return
         try:
-            self.events += self._streams.feed(data)
+            events = self._streams.feed(data)
         except MalformedMessage as error:
             self._end(error)
             return
         if self._streams.answers:
             self.transport.write(bytes(self._streams.answers))
             self._streams.answers.clear()
+        if not self.events and self.take(events):
+            return
+        self.events += events
         self._held += len(data)
         if self._held >= _ENOUGH:
             self.transport.pause_reading()
@@ -63,6 +67,12 @@ class _Wire(asyncio.Protocol):
             self.over = True
             self.failure = error
             self.news.set()
+
+    def write_now(self, data: bytes) -> bool:
+        if self.over or self.transport.is_closing() or not self._writable.is_set():
+            return False
+        self.transport.write(data)
+        return True
 
     async def write(self, data: bytes) -> None:
         if self.over or self.transport.is_closing():
@@ -108,6 +118,12 @@ class SpdyLine(Line):
 
     async def send(self, data: memoryview) -> None:
         await self._wire.write(spdy.to_stdin(data))
+
+    def send_now(self, data: bytes) -> bool:
+        return self._wire.write_now(spdy.to_stdin(data))
+
+    def deliver(self, take: Callable[[Sequence[Event]], bool]) -> None:
+        self._wire.take = take
 
     async def end_stdin(self) -> None:
         await self._wire.write(spdy.END_OF_STDIN)
