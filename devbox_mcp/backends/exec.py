@@ -7,12 +7,13 @@ raises Unavailable, and says what is known.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
-from devbox_mcp.backends import answers
+from devbox_mcp.backends import answers, checked
 from devbox_mcp.backends.base import Backend, Progress
+from devbox_mcp.backends.checked import parsed
 from devbox_mcp.backends.exec_uploads import ExecUploads
 from devbox_mcp.backends.pieces import joined, once
 from devbox_mcp.errors import DevboxError, Integrity
@@ -43,8 +44,6 @@ from devbox_mcp.tally import Tally
 from devbox_mcp.transfer.downloads import Download
 from devbox_mcp.transfer.uploads import Upload, gather
 from devbox_mcp.transports.base import ExecTransport
-
-T = TypeVar("T")
 
 #: What a zip's headers of one member take at most, twice its name of 4 KiB among them.
 _MOST_HEADERS = 10 * 1024
@@ -88,12 +87,12 @@ class ExecBackend(Backend):
 
     async def relative(self, absolute: str) -> SandboxPath | None:
         reply = await self._call("relative", {"absolute": absolute}, "resolve", ROOT, repeat=True)
-        return _parse(answers.path_of, reply.value, "resolve", ROOT) if reply.value is not None else None
+        return parsed(answers.path_of, reply.value, "resolve", ROOT) if reply.value is not None else None
 
     async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
         args = {"path": path.text, "follow": follow, "sha256": sha256}
         reply = await self._call("stat", args, "stat", path, repeat=True)
-        return _parse(answers.info, reply.value, "stat", path)
+        return parsed(answers.info, reply.value, "stat", path)
 
     async def list(
         self,
@@ -110,7 +109,7 @@ class ExecBackend(Backend):
             "after": None if after is None else after.text, "details": details,
         }  # fmt: skip
         reply = await self._call("list", args, "list", path, repeat=True)
-        return _parse(answers.page, reply.value, "list", path)
+        return parsed(answers.page, reply.value, "list", path)
 
     async def names(
         self,
@@ -123,14 +122,14 @@ class ExecBackend(Backend):
     ) -> Names:
         args = {"path": path.text, "depth": depth, "glob": glob, "limit": limit, "after": after}
         reply = await self._call("names", args, "list", path, repeat=True)
-        return _parse(answers.names, reply.value, "list", path)
+        return parsed(answers.names, reply.value, "list", path)
 
     async def read(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         args = {"path": path.text, "offset": offset, "length": length}
         reply = await self._call("read", args, "read", path, repeat=True)
-        info, start, size = _parse(lambda value: _range(value, offset, length), reply.value, "read", path)
+        info, start, size = parsed(lambda value: checked.span(value, offset, length), reply.value, "read", path)
         if reply.stream is not None:
-            download = Download(self._session, path.text, start, size, info.revision, _revision)
+            download = Download(self._session, path.text, start, size, info.revision, checked.revision)
             return Content(info, start, download.chunks(reply.stream))
         if len(reply.data) != size:
             raise Integrity("read", path.text, "the guest sent another range than was asked for")
@@ -156,7 +155,7 @@ class ExecBackend(Backend):
             if not upload.whole:
                 raise
             return await self._decide(path, upload.sha256, mode, error)
-        return _parse(answers.written, reply.value, "write", path)
+        return parsed(answers.written, reply.value, "write", path)
 
     async def _decide(self, path: SandboxPath, sha256: str, mode: WriteMode, error: ConnectionLost) -> Written:
         """Look whether a write happened whose answer got lost. What was there before is not known any more. An
@@ -173,7 +172,7 @@ class ExecBackend(Backend):
 
     async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
         args = {"path": path.text, "recursive": recursive, "if_match": if_match}
-        return _parse(_count, (await self._call("delete", args, "delete", path)).value, "delete", path)
+        return parsed(checked.count, (await self._call("delete", args, "delete", path)).value, "delete", path)
 
     async def move(
         self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False, if_match: str | None = None
@@ -181,25 +180,25 @@ class ExecBackend(Backend):
         args = {
             "source": source.text, "destination": destination.text, "overwrite": overwrite, "if_match": if_match,
         }  # fmt: skip
-        return _parse(answers.info, (await self._call("move", args, "move", source)).value, "move", source)
+        return parsed(answers.info, (await self._call("move", args, "move", source)).value, "move", source)
 
     async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
         args = {"source": source.text, "destination": destination.text, "overwrite": overwrite}
-        return _parse(answers.info, (await self._call("copy", args, "copy", source)).value, "copy", source)
+        return parsed(answers.info, (await self._call("copy", args, "copy", source)).value, "copy", source)
 
     async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
         args = {"path": path.text, "mode": mode, "recursive": recursive}
-        return _parse(_count, (await self._call("chmod", args, "chmod", path)).value, "chmod", path)
+        return parsed(checked.count, (await self._call("chmod", args, "chmod", path)).value, "chmod", path)
 
     async def read_lines(self, path: SandboxPath, *, first: int, count: int | None, max_bytes: int) -> Lines:
         args = {"path": path.text, "first": first, "count": count, "max_bytes": max_bytes}
         reply = await self._call("read_lines", args, "read", path, repeat=True)
         data = reply.data
         if reply.stream is not None:
-            data = b"".join([chunk async for chunk in _Counted(reply.stream, max_bytes, path, exactly=False)])
+            data = await checked.at_most(reply.stream, max_bytes, path)
         if len(data) > max_bytes:
-            raise Integrity("read", path.text, "the guest sent more than was asked for")
-        return _parse(lambda value: answers.lines(value, data), reply.value, "read", path)
+            raise checked.too_much("read", path)
+        return parsed(lambda value: answers.lines(value, data), reply.value, "read", path)
 
     async def find(
         self,
@@ -216,7 +215,7 @@ class ExecBackend(Backend):
             "path": path.text, "pattern": pattern, "sort": sort, "ignored": ignored, "limit": limit, "after": after,
         }  # fmt: skip
         reply = await self._call("find", args, "find", path, repeat=True, seconds=seconds)
-        return _parse(answers.found_entries, reply.value, "find", path)
+        return parsed(answers.found_entries, reply.value, "find", path)
 
     async def search(
         self,
@@ -237,7 +236,7 @@ class ExecBackend(Backend):
             "context": context, "ignored": ignored, "limit": limit, "after": after,
         }  # fmt: skip
         reply = await self._call("search", args, "search", path, repeat=True, seconds=seconds)
-        return _parse(answers.matches, reply.value, "search", path)
+        return parsed(answers.matches, reply.value, "search", path)
 
     async def watch(
         self,
@@ -251,7 +250,7 @@ class ExecBackend(Backend):
         args = {"path": path.text, "cursor": cursor, "timeout": timeout, "recursive": recursive, "limit": limit}
         # without a cursor it would start anew, and what changed meanwhile would be missed without a word
         reply = await self._call("watch", args, "watch", path, repeat=cursor is not None)
-        return _parse(answers.events, reply.value, "watch", path)
+        return parsed(answers.events, reply.value, "watch", path)
 
     async def archive(
         self,
@@ -273,14 +272,14 @@ class ExecBackend(Backend):
                 async for chunk in stream:
                     left -= len(chunk)
                     if left < 0:
-                        raise Integrity("archive", paths[0].text, "the guest sent more than was asked for")
+                        raise checked.too_much("archive", paths[0])
                     yield chunk
             finally:
                 await stream.aclose()
             final = stream.final
-            answer.files = _parse(lambda value: _count(value["files"]), final, "archive", paths[0])
-            answer.bytes = _parse(lambda value: _count(value["bytes"]), final, "archive", paths[0])
-            answer.skipped = _parse(lambda value: answers.paths_of(value["skipped"]), final, "archive", paths[0])
+            answer.files = parsed(lambda value: checked.count(value["files"]), final, "archive", paths[0])
+            answer.bytes = parsed(lambda value: checked.count(value["bytes"]), final, "archive", paths[0])
+            answer.skipped = parsed(lambda value: answers.paths_of(value["skipped"]), final, "archive", paths[0])
 
         answer = Archive(chunks(incoming))
         return answer
@@ -296,7 +295,7 @@ class ExecBackend(Backend):
         ]  # fmt: skip
         body = joined([item.data for item in items])
         reply = await self._call("write_batch", {"items": plain, "atomic": atomic}, "write", path, body=body)
-        return _parse(lambda value: answers.outcomes(items, value), reply.value, "write", path)
+        return parsed(lambda value: answers.outcomes(items, value), reply.value, "write", path)
 
     async def upload_begin(
         self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None
@@ -335,7 +334,7 @@ class ExecBackend(Backend):
             if sha256 is None:
                 raise
             return await self._decide(path, sha256.lower(), mode, error)
-        return _parse(answers.written, reply.value, "upload", path)
+        return parsed(answers.written, reply.value, "upload", path)
 
     async def upload_abandon(self, path: SandboxPath, token: str) -> None:
         await self._uploads.abandon(path.text, token)
@@ -361,59 +360,3 @@ class ExecBackend(Backend):
             operation, args, data, op=op, path=path.text, repeat=repeat, body=body, seconds=seconds,
             on_progress=on_progress,
         )  # fmt: skip
-
-
-class _Counted(AsyncIterator[bytes]):
-    """A stream that must be as long as was promised."""
-
-    def __init__(self, stream: Incoming, size: int, path: SandboxPath, *, exactly: bool = True) -> None:
-        self._stream = stream
-        self._left = size
-        self._path = path
-        self._exactly = exactly
-
-    async def __anext__(self) -> bytes:
-        try:
-            chunk = await anext(self._stream)
-        except StopAsyncIteration:
-            if self._left and self._exactly:
-                raise self._wrong() from None
-            raise
-        self._left -= len(chunk)
-        if self._left < 0:
-            await self._stream.aclose()
-            raise self._wrong()
-        return chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def _wrong(self) -> Integrity:
-        return Integrity("read", self._path.text, "the guest sent another range than was asked for")
-
-
-def _parse(parse: Callable[[Any], T], value: Any, op: str, path: SandboxPath) -> T:
-    """Make a model of an answer. Raises Integrity for what makes none."""
-    try:
-        return parse(value)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise Integrity(op, path.text, "the guest's answer makes no sense", hint="try again") from error
-
-
-def _range(found: Any, offset: int, length: int | None) -> tuple[FileInfo, int, int]:
-    """Return the file, and where the range begins and how long it is: no longer than was asked for."""
-    info = answers.info(found["info"])
-    start = min(offset, info.size)
-    if found["offset"] != start:
-        raise ValueError("another range")
-    return info, start, info.size - start if length is None else min(info.size - start, length)
-
-
-def _revision(found: Any) -> str:
-    return answers.info(found["info"]).revision
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError("a number")
-    return value

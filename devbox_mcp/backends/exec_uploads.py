@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from devbox_mcp.backends.checked import count, parsed
 from devbox_mcp.backends.pieces import add_in_pieces, once
 from devbox_mcp.errors import Busy, Conflict, Integrity
+from devbox_mcp.paths import SandboxPath
 from devbox_mcp.session.calls import ConnectionLost, Reply
 from devbox_mcp.session.warm import WarmSession
 
@@ -28,14 +30,12 @@ class ExecUploads:
         await self._call("upload_begin", path, args, repeat=True)
 
     async def size(self, path: str, token: str) -> int:
-        return _count((await self._call("upload_size", path, {"token": token}, repeat=True)).value)
+        return _size(path, await self._call("upload_size", path, {"token": token}, repeat=True))
 
     async def add(self, path: str, token: str, offset: int, data: bytes | AsyncIterator[bytes], *, whole: bool) -> int:
         if whole:
             body = once(data) if isinstance(data, bytes) else data
-            return _count(
-                (await self._call("upload_extend", path, {"token": token, "offset": offset}, body=body)).value
-            )
+            return _size(path, await self._call("upload_extend", path, {"token": token, "offset": offset}, body=body))
 
         async def add(offset: int, piece: bytes) -> int:
             return await self._add_piece(path, token, offset, piece)
@@ -55,7 +55,7 @@ class ExecUploads:
                     await asyncio.sleep(_PAUSE * attempt)
                 attempt += 1
             else:
-                return _count(reply.value)
+                return _size(path, reply)
             # it may have arrived all the same, or its beginning, where the guest was killed
             size = await self.size(path, token)
             if not offset <= size <= offset + len(piece):
@@ -85,7 +85,5 @@ class ExecUploads:
         )
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise Integrity("upload", ".", "the guest's answer makes no sense", hint="try again")
-    return value
+def _size(path: str, reply: Reply) -> int:
+    return parsed(count, reply.value, "upload", SandboxPath(path))
