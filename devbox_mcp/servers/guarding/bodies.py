@@ -128,8 +128,8 @@ class Rooms:
 
     def bodies(self, who: str) -> Bodies:
         """Return what a request of a caller holds: nothing yet."""
-        rooms = (self.memory, self.gathering, self.disk)
-        return Bodies(*(room.share(who) for room in rooms), self._patience)
+        memory, gathering, disk = (room.share(who) for room in (self.memory, self.gathering, self.disk))
+        return Bodies(memory, gathering, disk, self._patience)
 
 
 def bodies_of(scope: Scope) -> Bodies:
