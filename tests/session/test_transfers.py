@@ -353,6 +353,7 @@ async def test_what_does_not_shrink_is_not(open_backend: OpenBackend, root: Path
 def test_packing_pays_where_it_saves_time() -> None:
     assert packing.pays(TEXT, 1e6)
     assert not packing.pays(noise(1 << 16), 1e6)
+    assert not packing.pays(noise(1 << 13) + TEXT, 1e6)  # what begins so is looked at no further
     assert not packing.pays(TEXT, 1e12)
     assert not packing.pays(b"", 1e6)
     assert not packing.pays(TEXT, 0.0)
