@@ -14,8 +14,8 @@ _MAPPED = 32 * 1024 * 1024
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Look for no garbage while the block imports: it makes none, and looking is a tenth of the start. What it made
-    lasts as long as the process and is never looked through again."""
+    """Look for no garbage while the block imports or builds: it makes none, and looking is a tenth of the start. What
+    it made lasts as long as the process and is never looked through again, which would stop everything for 15 ms."""
     gc.disable()
     try:
         yield

@@ -264,7 +264,7 @@ async def _run(settings: Settings) -> None:
 
 async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | None) -> None:
     # imported late: the command's help and its errors need none of this
-    from devbox_mcp.cli.memory import keep_freed
+    from devbox_mcp.cli.memory import keep_freed, starting
     from devbox_mcp.servers.mcp.server import Door
 
     keep_freed()
@@ -275,14 +275,16 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
 
             await _until_told(stdio.serve(door.server, pipes))
             return
-        from devbox_mcp.servers import gateway, serving
-        from devbox_mcp.servers.guarding.logs import log_as_json
+        with starting():
+            from devbox_mcp.servers import gateway, serving
+            from devbox_mcp.servers.guarding.logs import log_as_json
 
         log_as_json(veil=settings.veil)
         host, port = serving.split_address(settings.http)
         try:
             tls = serving.load_tls(settings.tls_cert, settings.tls_key)
-            app = gateway.create_app(sandboxes, settings, door, host)
+            with starting():
+                app = gateway.create_app(sandboxes, settings, door, host)
             listener = serving.bind(host, port)
         except OSError as error:
             _refuse(f"cannot listen on {settings.http}: {error.strerror}; choose another HOST:PORT")
