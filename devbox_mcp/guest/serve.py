@@ -44,8 +44,9 @@ def main(blob: bytes) -> None:
     os.close(null)
     for number in _SIGNALS:
         signal.signal(number, _end)
-    for pipe in (0, out):
-        _widen(pipe)
+    _widen(0, _READ)
+    _widen(out, _READ)
+    _widen(out, frames.MOST)  # a large piece of a stream at once, where that much may be had
     sys.setswitchinterval(0.001)  # the thread that reads must not wait long for one that computes
     server = Server(0, out, lambda: (program(blob, "child"), blob))
     with suppress(SystemExit):
@@ -56,10 +57,10 @@ def main(blob: bytes) -> None:
     os._exit(0)  # with whatever thread still hangs in a system call
 
 
-def _widen(pipe: int) -> None:
+def _widen(pipe: int, size: int) -> None:
     """Let a pipe hold more, so that neither end wakes the other for every few kilobytes."""
     with suppress(OSError):  # no pipe, no Linux, or all that this user may have is taken
-        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _READ)
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, size)
 
 
 def _end(*_: Any) -> None:
