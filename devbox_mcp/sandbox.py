@@ -5,18 +5,15 @@ It parses a path once, applies the limits, writes the audit record, and adds tex
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from devbox_mcp import edits as editing
-from devbox_mcp import paths
 from devbox_mcp.arriving import Uploads
-from devbox_mcp.audit import AuditLog, AuditRecord, Followed, audited, keep
+from devbox_mcp.audit import Followed
 from devbox_mcp.backends.base import Backend, Progress
-from devbox_mcp.callers import OPERATOR, Caller, Scope
-from devbox_mcp.errors import Conflict, DevboxError, EscapesRoot, Forbidden, InvalidArgument, TooLarge
+from devbox_mcp.callers import Caller, Scope
+from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, TooLarge
 from devbox_mcp.limits import Limits
 from devbox_mcp.models import (
     Archive,
@@ -36,7 +33,9 @@ from devbox_mcp.models import (
     WriteMode,
     Written,
 )
+from devbox_mcp.naming import Naming
 from devbox_mcp.paths import ROOT, SandboxPath
+from devbox_mcp.recording import Recorder
 from devbox_mcp.revising import Edited, Reviser
 
 N = TypeVar("N", int, float)
@@ -51,8 +50,7 @@ class Sandbox:
         backend: Backend,
         root: str,
         limits: Limits,
-        audit: AuditLog,
-        caller: Caller = OPERATOR,
+        recorder: Recorder,
         reviser: Reviser | None = None,
     ) -> None:
         """``root`` is what ``backend.root()`` answered."""
@@ -60,18 +58,19 @@ class Sandbox:
         self.root = root
         self.limits = limits
         self._backend = backend
-        self._audit = audit
-        self._caller = caller
+        self._recorder = recorder
+        self._naming = Naming(name, root, backend)
         self._reviser = reviser or Reviser(backend, limits.edit)
 
     def called_by(self, caller: Caller) -> Sandbox:
         """Return the same open devbox as a caller meets it: with its rights, and its name in the audit log."""
-        return Sandbox(self.name, self._backend, self.root, self.limits, self._audit, caller, self._reviser)
+        recorder = self._recorder.called_by(caller)
+        return Sandbox(self.name, self._backend, self.root, self.limits, recorder, self._reviser)
 
     @property
     def uploads(self) -> Uploads:
         """Files that arrive in parts."""
-        return Uploads(self._backend, lambda path: self._doing("upload", path, Scope.WRITE))
+        return Uploads(self._backend, lambda path: self._recorder.doing("upload", path, Scope.WRITE))
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -80,61 +79,35 @@ class Sandbox:
 
     async def describe(self) -> Description:
         """Say what works on the files here."""
-        with self._doing("describe", "."):
+        with self._recorder.doing("describe", "."):
             return await self._backend.describe()
 
     async def parse(self, text: str, op: str) -> SandboxPath:
-        """Parse a path as a caller wrote it: relative, absolute beneath the root, or a ``devbox://`` URI. One that is
-        refused is on record.
+        """Parse a path as a caller wrote it; see Naming.parse. One that is refused is on record.
 
         Raises InvalidArgument, EscapesRoot, and Unavailable where that cannot be recorded.
         """
         try:
-            return await self._parsed(text, op)
+            return await self._naming.parse(text, op)
         except DevboxError as error:
             self.refused(op, text, error)
             raise
 
-    async def _parsed(self, text: str, op: str) -> SandboxPath:
-        uri = paths.split_uri(text)
-        if uri is not None:
-            if uri[0] != self.name:
-                raise InvalidArgument(op, text, f"this URI belongs to another devbox than {self.name}")
-            text = uri[1]
-            if paths.is_absolute(text):
-                raise InvalidArgument(op, text, "the path in a devbox:// URI is relative to the root")
-        if not paths.is_absolute(text):
-            return paths.parse(text, op)
-        found = await self.contains(text)
-        if found is None:
-            raise EscapesRoot(op, text, "this absolute path is outside the root")
-        return found
-
     async def contains(self, absolute: str) -> SandboxPath | None:
-        """Return the path beneath the root for an absolute one, None if it is not beneath it."""
-        if "\0" in absolute:
-            return None
-        below = paths.beneath(absolute, self.root)
-        return await self._backend.relative(absolute) if below is None else SandboxPath(below)
+        """See Naming.beneath."""
+        return await self._naming.beneath(absolute)
 
     def refused(self, op: str, name: str, error: DevboxError) -> None:
-        """Put on record what is refused before it becomes an operation, under the name that the caller has for it.
-        Raises Unavailable where that cannot be done."""
-        self._audit.check(op, name)
-        caller = self._caller
-        keep(self._audit, AuditRecord(time.time(), caller.name, self.name, op, name, caller.request_id, error.code))
-        error.recorded = True
+        """See Recorder.refused."""
+        self._recorder.refused(op, name, error)
 
     def require(self, op: str, path: SandboxPath, scope: Scope) -> None:
-        """Refuse, on record, what the caller has no right to, before anything else is done for it; what is allowed is
-        recorded when it happens. Raises Forbidden."""
-        if scope not in self._caller.scopes:
-            with self._doing(op, path.text, scope):
-                pass
+        """See Recorder.require."""
+        self._recorder.require(op, path.text, scope)
 
     async def stat(self, path: SandboxPath, *, follow: bool = True, sha256: bool = False) -> FileInfo:
         """Describe an entry; see Backend.stat."""
-        with self._doing("stat", path.text):
+        with self._recorder.doing("stat", path.text):
             return await self._backend.stat(path, follow=follow, sha256=sha256)
 
     async def list(
@@ -148,7 +121,7 @@ class Sandbox:
         details: bool = False,
     ) -> Page:
         """List a directory; see Backend.list."""
-        with self._doing("list", path.text):
+        with self._recorder.doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
             return await self._backend.list(
                 path, depth=depth, glob=glob, limit=self._page("list", path, limit), after=after, details=details
@@ -164,7 +137,7 @@ class Sandbox:
         after: str | None = None,
     ) -> Names:
         """List a directory by name only; see Backend.names."""
-        with self._doing("list", path.text):
+        with self._recorder.doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
             most = self._page("list", path, limit)
             return await self._backend.names(path, depth=depth, glob=glob, limit=most, after=after)
@@ -173,7 +146,7 @@ class Sandbox:
         self, path: SandboxPath, *, first: int = 1, count: int | None = None, max_bytes: int | None = None
     ) -> Lines:
         """Return a window of lines within the text limit, or less; see Backend.read_lines."""
-        with self._doing("read", path.text) as record:
+        with self._recorder.doing("read", path.text) as record:
             if count is not None and count < 1:
                 raise InvalidArgument("read", path.text, f"limit is {count}, but a number of lines is at least 1")
             if first == 0:
@@ -188,13 +161,13 @@ class Sandbox:
 
     async def read_bytes(self, path: SandboxPath, *, offset: int = 0, length: int | None = None) -> Content:
         """Stream a range of bytes; see Backend.read. Where they do not all go, a second record tells how many did."""
-        with self._doing("read", path.text) as record:
+        with self._recorder.doing("read", path.text) as record:
             if offset < 0 or (length is not None and length < 0):
                 raise InvalidArgument("read", path.text, "a range of bytes has no negative offset or length")
             content = await self._backend.read(path, offset=offset, length=length)
             there = max(content.info.size - content.offset, 0)
             record.bytes = promised = there if length is None else min(length, there)
-        chunks = Followed(content.chunks, promised, lambda: self._recorded("read", path.text))
+        chunks = Followed(content.chunks, promised, lambda: self._recorder.done("read", path.text))
         return Content(content.info, content.offset, chunks)
 
     async def write(
@@ -209,7 +182,7 @@ class Sandbox:
     ) -> Written:
         """Write a file; see Backend.write. A Conflict carries ``diff``, from what is there to what was to be
         written, where both are text of moderate size."""
-        with self._doing("write", path.text, Scope.WRITE) as record:
+        with self._recorder.doing("write", path.text, Scope.WRITE) as record:
             try:
                 written = await self._backend.write(
                     path, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
@@ -232,7 +205,7 @@ class Sandbox:
         in_place: bool = False,
     ) -> Edited:
         """Replace exact texts, all or nothing; see Reviser.edit."""
-        with self._doing("edit", path.text, Scope.READ if dry_run else Scope.WRITE) as record:
+        with self._recorder.doing("edit", path.text, Scope.READ if dry_run else Scope.WRITE) as record:
             done = await self._reviser.edit(path, edits, if_match=if_match, dry_run=dry_run, in_place=in_place)
             if done.written is not None:
                 record.sha256, record.bytes = done.written.info.sha256, done.written.info.size
@@ -240,31 +213,31 @@ class Sandbox:
 
     async def make_dir(self, path: SandboxPath) -> bool:
         """Make a directory and its missing parents; False if it was there."""
-        with self._doing("mkdir", path.text, Scope.WRITE):
+        with self._recorder.doing("mkdir", path.text, Scope.WRITE):
             return await self._backend.mkdir(path)
 
     async def delete(self, path: SandboxPath, *, recursive: bool = False, if_match: str | None = None) -> int:
         """Delete an entry and return how many went; see Backend.delete."""
-        with self._doing("delete", path.text, Scope.WRITE):
+        with self._recorder.doing("delete", path.text, Scope.WRITE):
             return await self._backend.delete(path, recursive=recursive, if_match=if_match)
 
     async def move(
         self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False, if_match: str | None = None
     ) -> FileInfo:
         """Rename an entry; see Backend.move."""
-        with self._doing("move", source.text, Scope.WRITE) as record:
+        with self._recorder.doing("move", source.text, Scope.WRITE) as record:
             record.destination = destination.text
             return await self._backend.move(source, destination, overwrite=overwrite, if_match=if_match)
 
     async def copy(self, source: SandboxPath, destination: SandboxPath, *, overwrite: bool = False) -> FileInfo:
         """Copy a file or a tree; see Backend.copy."""
-        with self._doing("copy", source.text, Scope.WRITE) as record:
+        with self._recorder.doing("copy", source.text, Scope.WRITE) as record:
             record.destination = destination.text
             return await self._backend.copy(source, destination, overwrite=overwrite)
 
     async def chmod(self, path: SandboxPath, mode: int, *, recursive: bool = False) -> int:
         """Set permission bits; see Backend.chmod."""
-        with self._doing("chmod", path.text, Scope.WRITE):
+        with self._recorder.doing("chmod", path.text, Scope.WRITE):
             return await self._backend.chmod(path, mode, recursive=recursive)
 
     async def find(
@@ -279,7 +252,7 @@ class Sandbox:
         seconds: float | None = None,
     ) -> Found:
         """Find entries by glob; see Backend.find."""
-        with self._doing("find", path.text):
+        with self._recorder.doing("find", path.text):
             most = self._page("find", path, limit)
             return await self._backend.find(
                 path,
@@ -306,7 +279,7 @@ class Sandbox:
         seconds: float | None = None,
     ) -> Matches:
         """Find matching lines; see Backend.search."""
-        with self._doing("search", path.text):
+        with self._recorder.doing("search", path.text):
             most = self.limits.matches if limit is None else limit
             _check_range("search", path, "limit", most, self.limits.page_most)
             return await self._backend.search(
@@ -333,24 +306,13 @@ class Sandbox:
                 f"and {self.limits.batch} bytes a batch",
                 hint="send several batches",
             )
-        if Scope.WRITE not in self._caller.scopes:
-            with self._doing("write", items[0].path.text if items else ".", Scope.WRITE):
-                pass
-        self._audit.check("write", ".")
+        self._recorder.require("write", items[0].path.text if items else ".", Scope.WRITE)
         try:
             outcomes = await self._backend.write_batch(items, atomic=atomic)
         except BaseException:
-            with self._recorded("write", "."):
+            with self._recorder.done("write", "."):
                 raise
-        for item, outcome in zip(items, outcomes, strict=True):
-            try:
-                with self._recorded("write", item.path.text) as record:
-                    if outcome.error is not None:
-                        raise outcome.error
-                    record.bytes = len(item.data)
-                    record.sha256 = outcome.written.info.sha256 if outcome.written is not None else None
-            except DevboxError:
-                continue
+        self._recorder.written(items, outcomes)
         return outcomes
 
     async def archive(
@@ -362,7 +324,7 @@ class Sandbox:
         on_progress: Progress | None = None,
     ) -> Archive:
         """Stream a zip within the transfer limit, or less; see Backend.archive."""
-        with self._doing("archive", " ".join(path.text for path in items)[:1000]):
+        with self._recorder.doing("archive", " ".join(path.text for path in items)[:1000]):
             if not items:
                 raise InvalidArgument("download_zip", ".", "paths is empty", hint="use . for everything")
             return await self._backend.archive(
@@ -382,7 +344,7 @@ class Sandbox:
         limit: int | None = None,
     ) -> Events:
         """Return or await changes; see Backend.watch."""
-        with self._doing("watch", path.text):
+        with self._recorder.doing("watch", path.text):
             if not 0 <= timeout <= self.limits.watch:
                 raise InvalidArgument(
                     "watch", path.text, f"timeout is {timeout:g}, but from 0 to {self.limits.watch:g} seconds"
@@ -410,24 +372,6 @@ class Sandbox:
             return self.limits.page
         _check_range(op, path, "limit", limit, self.limits.page_most)
         return limit
-
-    def _recorded(self, op: str, path: str) -> AbstractContextManager[AuditRecord]:
-        """Record what happens in the block."""
-        return audited(self._audit, self._caller, self.name, op, path)
-
-    @contextmanager
-    def _doing(self, op: str, path: str, scope: Scope = Scope.READ) -> Iterator[AuditRecord]:
-        """Record what happens in the block, which needs a right. Raises Forbidden, and Unavailable before the block
-        where nothing can be recorded."""
-        self._audit.check(op, path)
-        try:
-            with self._recorded(op, path) as record:
-                if scope not in self._caller.scopes:
-                    raise Forbidden(op, path, f"this needs the scope {scope.value!r}, which these credentials lack")
-                yield record
-        except DevboxError as error:
-            error.recorded = True
-            raise
 
 
 def _least(asked: N | None, limit: N) -> N:

@@ -16,6 +16,7 @@ from devbox_mcp.kinds import KINDS, Opening
 from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
 from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.tally import Tally
 
@@ -90,7 +91,7 @@ async def _open(spec: DevboxSpec, opening: Opening, limits: Limits, audit: Audit
     backend: Backend = FileSizeLayer(opened, limits.file)
     if opening.read_only:
         backend = ReadOnlyLayer(backend)
-    return Sandbox(spec.name, backend, await backend.root(), limits, audit)
+    return Sandbox(spec.name, backend, await backend.root(), limits, Recorder(audit, spec.name))
 
 
 class Sandboxes:

@@ -14,6 +14,7 @@ from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument
 from devbox_mcp.limits import Limits
 from devbox_mcp.paths import LONGEST, ROOT, SandboxPath, beneath, is_absolute, parse, split_uri
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 
 
@@ -227,7 +228,7 @@ def base(tmp_path: Path) -> Path:
 async def test_how_a_caller_may_write_a_path(base: Path, text: str, expected: str | type[DevboxError]) -> None:
     backend = LocalBackend(str(base / "root"))
     try:
-        sandbox = Sandbox("box", backend, await backend.root(), Limits(), NoAudit())
+        sandbox = Sandbox("box", backend, await backend.root(), Limits(), Recorder(NoAudit(), "box"))
         text = text.format(base=base)
         if isinstance(expected, str):
             assert await sandbox.parse(text, "read") == SandboxPath(expected)

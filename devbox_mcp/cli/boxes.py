@@ -18,6 +18,7 @@ from devbox_mcp.extras import HTTP
 from devbox_mcp.kinds import KINDS, Opening, open_directory
 from devbox_mcp.limits import Limits
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import open_devbox
 
@@ -98,7 +99,7 @@ async def _open(devbox: str | None, settings: Settings | None) -> Sandbox:
     """Open a devbox, or with None this machine's files, all that the user may reach. Raises Failed."""
     limits = Limits(file=_ANY_SIZE, transfer=_ANY_SIZE)
     if devbox is None:
-        return Sandbox("local", open_directory("/"), "/", limits, NoAudit())
+        return Sandbox("local", open_directory("/"), "/", limits, Recorder(NoAudit(), "local"))
     opening = Opening(force=True)
     if settings is not None:
         opening = Opening(settings.read_only, settings.deny, force=True)

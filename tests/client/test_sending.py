@@ -18,6 +18,7 @@ from devbox_mcp.layers import Layer
 from devbox_mcp.limits import Limits
 from devbox_mcp.models import WriteMode, Written
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 
 pytestmark = pytest.mark.anyio
@@ -80,7 +81,7 @@ def local(tmp_path: Path) -> Path:
 
 
 async def send(backend: Breaking, local: Path, wanted: Wanted = PLAIN) -> tuple[Sending, Written]:
-    sandbox = Sandbox("box", backend, await backend.root(), Limits(), NoAudit())
+    sandbox = Sandbox("box", backend, await backend.root(), Limits(), Recorder(NoAudit(), "box"))
     sending = Sending(sandbox, SandboxPath("d/data"), local, None, pause=0.01)
     try:
         return sending, await sending.run(wanted)

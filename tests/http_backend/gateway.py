@@ -11,6 +11,7 @@ import uvicorn
 from devbox_mcp.audit import NoAudit
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.limits import Limits
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.gateway import create_app
@@ -25,7 +26,7 @@ async def gateway(
     """Serve a backend as the devbox ``box``; gives the server's URL. ``tls`` are the files of a certificate and its
     key, ``options`` are settings."""
     settings = Settings(**options)  # type: ignore[arg-type]  # by name, as a file has them
-    sandbox = Sandbox("box", backend, await backend.root(), Limits(), NoAudit())
+    sandbox = Sandbox("box", backend, await backend.root(), Limits(), Recorder(NoAudit(), "box"))
     sandboxes = Sandboxes([sandbox], NoAudit())
     door = Door(sandboxes, settings, over_stdio=False)
     app = create_app(sandboxes, settings, door, "127.0.0.1")

@@ -20,6 +20,7 @@ from devbox_mcp.guest.names import OWN_PREFIX
 from devbox_mcp.layers import Layer
 from devbox_mcp.models import FileInfo, Written
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.recording import Recorder
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.mcp.progress import unheard
@@ -372,7 +373,7 @@ async def test_a_devbox_that_tells_another_hash_is_not_believed(ground_here: Pat
     box, root = ground_here / "box", ground_here / "my root"
     settings = Settings(devboxes=(str(box),), allow_local=(str(root),))
     backend = Lying(LocalBackend(str(box)))
-    sandboxes = Sandboxes([Sandbox("box", backend, str(box), settings.limits, NoAudit())], NoAudit())
+    sandboxes = Sandboxes([Sandbox("box", backend, str(box), settings.limits, Recorder(NoAudit(), "box"))], NoAudit())
     nothing: Any = None
     call = Call(sandboxes, settings, nothing, nothing, nothing, over_stdio=False, on_progress=unheard)
     try:
