@@ -88,7 +88,7 @@ def test_every_setting_can_come_from_the_environment_and_from_the_file(
         "audit_key": "key", "audit_anchor": "anchor.json", "access": "access.toml", "secret": "shared",
         "public_url": "https://files.example.com", "host_devboxes": ["a.example.com=app"], "tls_cert": "cert.pem",
         "tls_key": "key.pem", "redis": "redis://127.0.0.1:6379/0", "rate_operations": 50, "rate_bytes": "20M",
-        "max_transfers": 8, "header_timeout": 3.5, "body_timeout": 4.5,
+        "max_transfers": 8, "writers": 3, "header_timeout": 3.5, "body_timeout": 4.5,
     }  # fmt: skip
     assert set(written) == set(Settings.model_fields)
     lines = [f"{name} = {_toml(value)}" for name, value in written.items()]
