@@ -6,10 +6,11 @@ from urllib.parse import quote
 
 import pytest
 
-from devbox_mcp.keys import Veil, new_key
+from devbox_mcp.keys import Veil
 from devbox_mcp.settings import load
 
-KEY = new_key()
+#: The same each time: it is in the names of tests, which have to be the same for all who run them.
+KEY = "dbx_" + "Kz4_-" * 8 + "abc"
 JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
 
 
