@@ -78,13 +78,21 @@ def _with_writers(backend: LocalBackend, opening: Opening) -> Backend:
 
     # by its handle, which leads to the same directory whatever takes its name; only Linux has a path for that
     root = f"/proc/{os.getpid()}/fd/{backend.handle}"
-    if not Path(root).is_dir():
+    if not _leads_to(root, backend.handle):
         return backend
 
     def writer() -> Backend:
-        return ExecBackend(ProcessTransport(), root, policy=_policy(opening), python=sys.executable)
+        return ExecBackend(ProcessTransport(), root, policy=_policy(opening), python=sys.executable, reopens=False)
 
     return WritersLayer(backend, writer, opening.writers)
+
+
+def _leads_to(path: str, handle: int) -> bool:
+    """Whether a path is that of an open directory: where processes have other numbers to others, it may not be."""
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def _resolved(target: str) -> Path:

@@ -8,18 +8,24 @@ its own does not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from devbox_mcp.backends.base import Backend
-from devbox_mcp.errors import DevboxError, Unavailable
+from devbox_mcp.errors import DevboxError
 from devbox_mcp.guest.frames import INLINE
 from devbox_mcp.layers import Layer
 from devbox_mcp.models import WriteMode, Written
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.session.calls import ConnectionLost
+
+logger = logging.getLogger(__name__)
 
 #: Seconds until it is tried again to start a process, where that failed.
 _PAUSE = 60.0
+#: Seconds that what is under way has to end when everything is closed.
+_PATIENCE = 10.0
 
 
 class WritersLayer(Layer):
@@ -27,9 +33,9 @@ class WritersLayer(Layer):
     loop."""
 
     def __init__(self, inner: Backend, open_writer: Callable[[], Backend], count: int, *, alone: int = 1) -> None:
-        """``open_writer`` makes one of up to ``count`` writers, which connects at its first call; they are opened
-        when the first of them is needed, and nothing waits for that. ``alone`` is how many writes may be under way
-        before one is handed over."""
+        """``open_writer`` makes one of up to ``count`` writers, which connects at its first call, and of which every
+        call raises ConnectionLost when it is gone. They are opened when the first is needed, and nothing waits for
+        that. ``alone`` is how many writes may be under way before one is handed over."""
         super().__init__(inner)
         self._open_writer = open_writer
         self._count = count
@@ -52,33 +58,39 @@ class WritersLayer(Layer):
     ) -> Written:
         handed_over = isinstance(data, bytes) and len(data) <= INLINE and self._under_way >= self._alone
         writer = self._least_busy() if handed_over else None
-        backend = self._inner if writer is None else writer.backend
         self._under_way += 1
-        if writer is not None:
-            writer.under_way += 1
         try:
-            return await backend.write(
+            if writer is not None:
+                with writer.busy():
+                    try:
+                        return await writer.backend.write(
+                            path, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
+                        )
+                    except ConnectionLost as lost:
+                        self._retire(writer)
+                        if lost.may_have_happened:
+                            raise
+            return await self._inner.write(
                 path, data, mode=mode, if_match=if_match, executable=executable, in_place=in_place
             )
-        except DevboxError as error:
-            # whether it happened is not known, so it is not for this process to do it again
-            if writer is not None and (isinstance(error, Unavailable) or error.op == "open"):
-                self._retire(writer)
-            raise
         finally:
             self._under_way -= 1
-            if writer is not None:
-                writer.under_way -= 1
 
     async def aclose(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._opening
-        for writer in tuple(self._writers):
-            self._retire(writer)
-        await asyncio.gather(*self._closing)
-        await super().aclose()
+        try:
+            if self._opening is not None:
+                self._opening.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._opening
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    for writer in tuple(self._writers):
+                        await writer.idle.wait()
+            for writer in tuple(self._writers):
+                self._retire(writer)
+            await asyncio.gather(*self._closing, return_exceptions=True)
+        finally:
+            await super().aclose()
 
     def _least_busy(self) -> _Writer | None:
         """Return a writer, None where there is none yet."""
@@ -98,10 +110,12 @@ class WritersLayer(Layer):
                     await backend.aclose()
                     raise
                 self._writers.append(_Writer(backend))
-        except DevboxError:
-            self._not_before = asyncio.get_running_loop().time() + _PAUSE
+        except DevboxError as error:
+            logger.warning("no process can be started to write: %s", error)
         finally:
             self._opening = None
+            if len(self._writers) < self._count:
+                self._not_before = asyncio.get_running_loop().time() + _PAUSE
 
     def _retire(self, writer: _Writer) -> None:
         """Use a writer no more; another one takes its place when it is needed."""
@@ -113,8 +127,22 @@ class WritersLayer(Layer):
 
 
 class _Writer:
-    """A backend, and how many writes it has to do."""
+    """A backend, and how many writes it has to do; ``idle`` is set while there are none."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.under_way = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """It has one more to do while the block lasts."""
+        self.under_way += 1
+        self.idle.clear()
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self.idle.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -159,6 +160,62 @@ async def test_what_is_denied_is_denied_there_too(directory: Path) -> None:
     assert {error.code for error in refused if isinstance(error, DevboxError)} == {"denied"}
     assert len(refused) == 16
     assert not [name for name in os.listdir(directory) if name.startswith("secret")]
+
+
+async def test_a_directory_that_is_deleted_is_no_other_of_its_name(
+    open_box: Callable[[], Awaitable[Backend]], directory: Path
+) -> None:
+    backend = await open_box()
+    os.rmdir(directory)
+    # what the kernel says in the place of a name that is gone is a name too
+    others = [directory, directory.with_name("box (deleted)")]
+    for other in others:
+        os.mkdir(other)
+    await until_there_are_writers(backend)
+    assert await write_many(backend, b"nowhere") == []
+    assert [os.listdir(other) for other in others] == [[], []]
+
+
+@pytest.mark.parametrize("how", ["killed", "idle"])
+async def test_where_no_writer_can_be_started_again_this_process_writes(
+    tmp_path: Path, directory: Path, how: str
+) -> None:
+    python = tmp_path / "python"
+    os.symlink(sys.executable, python)
+
+    def writer() -> Backend:
+        idle = 0.5 if how == "idle" else 300
+        return ExecBackend(ProcessTransport(), str(directory), python=str(python), idle=idle, reopens=False)
+
+    backend = WritersLayer(LocalBackend(str(directory)), writer, COUNT)
+    try:
+        writers = await until_there_are_writers(backend)
+        os.unlink(python)
+        if how == "killed":
+            for number in writers:
+                os.kill(number, signal.SIGKILL)
+            # of what is sent to one that ends just then it is not known whether it happened
+            await write_many(backend, b"perhaps")
+        async with asyncio.timeout(30):
+            while children() & writers:  # noqa: ASYNC110  nobody tells of their end
+                await asyncio.sleep(0.05)
+        for _ in range(3):
+            assert len(await write_many(backend, b"all the same")) == 32
+    finally:
+        await backend.aclose()
+
+
+async def test_what_is_under_way_when_it_is_closed_is_done(
+    open_box: Callable[[], Awaitable[Backend]], directory: Path
+) -> None:
+    backend = await open_box()
+    await until_there_are_writers(backend)
+    writing = asyncio.create_task(write_many(backend, b"the last", 64))
+    await asyncio.sleep(0.005)
+    await backend.aclose()
+    names = await writing
+    assert {(directory / name).read_bytes() for name in names} == {b"the last"}
+    assert sum((directory / name).read_bytes() == b"the last" for name in os.listdir(directory)) == len(names)
 
 
 async def test_without_a_python_to_start_this_process_writes(directory: Path) -> None:

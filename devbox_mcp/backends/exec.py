@@ -64,15 +64,17 @@ class ExecBackend(Backend):
         python: str = "python3",
         idle: float = 300.0,
         deadline: float = 30.0,
+        reopens: bool = True,
         tally: Tally | None = None,
     ) -> None:
         """``root`` None is the directory that programs are started in. Nothing is connected before the first call,
         which raises Unsupported with ``data["program"]`` where there is no such Python, NotFound, NotDirectory and
-        PermissionDenied for the root. The transport is closed with the backend."""
+        PermissionDenied for the root. The transport is closed with the backend. See
+        WarmSession for ``idle``, ``deadline`` and ``reopens``."""
         policy = policy or Policy()
         wanted = Wanted(root, policy.deny, policy.read_only, use_openat2, python)
         self._transport = transport
-        self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline, tally=tally)
+        self._session = WarmSession(transport, wanted, idle=idle, deadline=deadline, reopens=reopens, tally=tally)
         self._uploads = ExecUploads(self._session)
 
     async def describe(self) -> Description:

@@ -38,7 +38,8 @@ class Root:
         """
         with os_errors("."):
             self.path = os.path.realpath(directory) if handle is None else directory
-            self.fd = os.open(self.path, _PASS) if handle is None else handle
+            # by what was given, which may be a link to a handle: its text may be another directory's name by now
+            self.fd = os.open(directory, _PASS) if handle is None else handle
         self.policy = policy or Policy()
         self._identity = _identity(os.fstat(self.fd))
         self._openat2 = openat2.probe() if use_openat2 else None

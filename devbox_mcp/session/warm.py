@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from devbox_mcp.errors import DevboxError, NotFound, Timeout, Unavailable, from_code
-from devbox_mcp.session.calls import ConnectionLost, Progress, Reply
+from devbox_mcp.session.calls import ConnectionLost, Progress, Reply, lost
 from devbox_mcp.session.link import Link
 from devbox_mcp.session.opening import Hello, Wanted, open_session
 from devbox_mcp.tally import Tally
@@ -32,16 +32,18 @@ class WarmSession:
         deadline: float = 30.0,
         beat: float = 20.0,
         silence: float = 60.0,
+        reopens: bool = True,
         tally: Tally | None = None,
     ) -> None:
         """Unused for ``idle`` seconds it is closed; for ``deadline`` seconds a call tries to connect; ``beat`` and
-        ``silence`` are the link's."""
+        ``silence`` are the link's. Unless it ``reopens``, calls raise ConnectionLost when it was closed or lost."""
         self._transport = transport
         self._wanted = wanted
         self._idle = idle
         self._deadline = deadline
         self._beat = beat
         self._silence = silence
+        self._reopens = reopens
         #: Counts what happens to the session, and to what is sent over it.
         self.tally = tally or Tally()
         self._opening = asyncio.Lock()
@@ -124,6 +126,9 @@ class WarmSession:
                     self._failure.code, op, path, self._failure.detail, self._failure.hint, self._failure.data
                 )
             if self._link is None or not self._link.alive:
+                if self._opened and not self._reopens:
+                    ended = Unavailable(op, path, "the session has ended")
+                    raise lost(ended, op, path, may_have_happened=False)
                 if self._link is not None:
                     await self._link.aclose()
                 try:
