@@ -70,11 +70,14 @@ class Incoming:
         """Give up the rest."""
         if not self._closed:
             self._closed = True
-            if not self._inflow.over:
+            over = self._inflow.over
+            self._inflow.drop()
+            if not over:
                 await self._abandon()
 
     def __del__(self) -> None:
         # dropped without a word, as by a call that was cancelled just when its answer came
+        self._inflow.drop()
         if not self._closed and not self._inflow.over and not self._loop.is_closed():
             abandon = self._abandon
             with suppress(RuntimeError):

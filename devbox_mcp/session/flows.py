@@ -48,19 +48,25 @@ class Inflow:
         if not isinstance(trailer, dict) or not {"length", "sha256"} <= trailer.keys() or self.over:
             raise FrameError("a stream ends in a way that makes no sense")
         self._trailer = trailer
-        self._intake.close()
         self._changed.set()
 
     def fail(self, error: DevboxError) -> None:
         """There is no more of it. What has come is still given."""
         if not self.over:
             self._failure = error
-            self._intake.close()
             self._changed.set()
+
+    def drop(self) -> None:
+        """Nobody takes any more of it. Until then, or until all was taken, others do not get what it had of the
+        room: what has come is still in memory."""
+        self._chunks.clear()
+        self._intake.close()
 
     async def next(self) -> bytes:
         """Return the next piece, empty at the end, which is verified. Raises what it failed with, Integrity."""
         while not self._chunks:
+            if self.over:
+                self._intake.close()
             if self._failure is not None:
                 raise self._failure
             if self._trailer is not None:

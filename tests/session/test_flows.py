@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devbox_mcp.errors import Unavailable
+from devbox_mcp.errors import Integrity, Unavailable
 from devbox_mcp.guest.frames import EXTRA_UP, ROOM, WINDOW, FrameError
 from devbox_mcp.guest.streams import Intake, Room
 from devbox_mcp.session.flows import Inflow, Outflow
@@ -39,17 +39,25 @@ async def test_a_stream_that_is_not_taken_gets_nothing() -> None:
         stream.feed(b"x")
 
 
-@pytest.mark.parametrize("how", ["ended", "failed"])
-async def test_a_stream_leaves_its_room_to_others(how: str) -> None:
+@pytest.mark.parametrize("how", ["ended", "failed", "dropped"])
+async def test_a_stream_leaves_its_room_to_others_when_nothing_of_it_is_held_any_more(how: str) -> None:
     room = Room()
     stream = inflow([], room)
     stream.feed(HALF)
     await stream.next()
     assert room.take(ROOM) == ROOM - EXTRA
-    if how == "ended":
-        stream.end({"length": len(HALF), "sha256": ""})
-    else:
+    stream.feed(HALF)
+    if how == "failed":
         stream.fail(Unavailable("read", "f", "gone"))
+    else:
+        stream.end({"length": 2 * len(HALF), "sha256": ""})
+    assert room.take(ROOM) == 0
+    if how == "dropped":
+        stream.drop()
+    else:
+        assert await stream.next() == HALF
+        with pytest.raises(Unavailable if how == "failed" else Integrity):
+            await stream.next()
     assert room.take(ROOM) == EXTRA
 
 
