@@ -69,7 +69,9 @@ class PodChannel(Channel):
             rest = rest[MESSAGE:]
 
     def send_now(self, data: bytes) -> bool:
-        return not self._finished.is_set() and self._stdin_open and self._line.send_now(data)
+        if len(data) > MESSAGE or self._finished.is_set() or not self._stdin_open:
+            return False
+        return self._line.send_now(data)
 
     async def receive(self) -> bytes:
         while not self._parts:
