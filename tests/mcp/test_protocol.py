@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -88,6 +89,32 @@ async def test_an_unknown_argument_is_refused_with_those_there_are(door: Door) -
     assert "there is no argument 'lines'" in text
     assert "there is no argument 'start'" in text
     assert "read_file takes path, offset, limit, encoding, line_numbers, devbox" in text
+
+
+async def test_many_unknown_arguments_are_refused_in_few_words(door: Door) -> None:
+    text = await door.refused("read_file", path="a.txt", **{f"no_{number}": 1 for number in range(999)})
+    assert "[invalid_argument]" in text
+    assert "and 989 more" in text
+    assert len(text) < 3000
+    text = await door.refused("read_file", path="a.txt", **{f"no_{number}": 1 for number in range(1001)})
+    assert text == "read_file: an object has more than 1000 names [invalid_argument]"
+    text = await door.refused("read_file", path="a.txt", **{"k" * 100_000: 1})
+    assert len(text) < 1000
+
+
+@pytest.mark.parametrize(
+    ("tool", "argument"), [("upload_batch", "files"), ("download_zip", "paths"), ("edit_file", "edits")]
+)
+async def test_of_a_list_without_sense_one_fault_is_told(door: Door, tool: str, argument: str) -> None:
+    others = {"path": "a.txt"} if tool == "edit_file" else {}
+    for value in ([[], [], []], "[[], [], []]"):
+        text = await door.refused(tool, **{argument: value}, **others)
+        assert f"{argument}.0" in text
+        assert f"{argument}.1" not in text
+    many = [{str(key): 1 for key in range(1001)}]
+    for value in (many, json.dumps(many)):
+        text = await door.refused(tool, **{argument: value}, **others)
+        assert text == f"{tool}: an object has more than 1000 names [invalid_argument]"
 
 
 async def test_a_missing_argument_is_named(door: Door) -> None:

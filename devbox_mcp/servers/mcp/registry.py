@@ -28,6 +28,11 @@ from devbox_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+#: Of one object; no tool takes nearly as many.
+_MOST_NAMES = 1000
+_MOST_TOLD = 10
+_LONGEST_SHOWN = 200
+
 Result = types.CallToolResult | types.InputRequiredResult
 
 
@@ -108,9 +113,11 @@ class Tool:
 
     async def __call__(self, call: Call, arguments: dict[str, Any]) -> Result:
         """Validate the arguments and run; every failure becomes a result that a model can act on."""
-        given = _given(arguments)
         try:
-            validated = self.arguments.model_validate(given)
+            validated = self.arguments.model_validate(_given(arguments))
+        except _TooManyNames:
+            call.refused(self.name, InvalidArgument.code)
+            return failure(f"{self.name}: an object has more than {_MOST_NAMES} names [invalid_argument]")
         except ValidationError as error:
             call.refused(self.name, InvalidArgument.code)
             return failure(_explain(self, error))
@@ -157,9 +164,15 @@ def select(tools: Iterable[Tool], settings: Settings) -> dict[str, Tool]:
     }
 
 
+class _TooManyNames(Exception):
+    """An object has more names than any tool takes: each would become a problem of its own."""
+
+
 def _given(value: Any) -> Any:
-    """Drop what is null, at every depth: so strict models leave an argument out."""
+    """Drop what is null, at every depth: so strict models leave an argument out. Raises _TooManyNames."""
     if isinstance(value, dict):
+        if len(value) > _MOST_NAMES:
+            raise _TooManyNames
         return {name: _given(inner) for name, inner in value.items() if inner is not None}
     return [_given(item) for item in value] if isinstance(value, list) else value
 
@@ -207,17 +220,20 @@ def _flatten(node: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _explain(tool: Tool, error: ValidationError) -> str:
-    """Say in one line a problem what is wrong with the arguments, without repeating their values."""
+    """Say what is wrong with the arguments, problem by problem, without repeating their values."""
     names = list(tool.arguments.model_fields)
     lines = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"])
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    for problem in problems[:_MOST_TOLD]:
+        where = ".".join(str(part) for part in problem["loc"])[:_LONGEST_SHOWN]
         if problem["type"] == "extra_forbidden":
             lines.append(f"there is no argument {where!r}; {tool.name} takes {', '.join(names)}")
         elif problem["type"] == "missing":
             lines.append(f"the argument {where!r} is missing")
         else:
             lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+    if len(problems) > _MOST_TOLD:
+        lines.append(f"and {len(problems) - _MOST_TOLD} more")
     return f"{tool.name}: " + "; ".join(lines) + " [invalid_argument]"
 
 
@@ -225,7 +241,7 @@ def json_list(value: Any) -> Any:
     """Accept a list that a client sent as its JSON text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            return json.loads(value)
+            return _given(json.loads(value))
         except ValueError:
             return value
     return value

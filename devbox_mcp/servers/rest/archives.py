@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from starlette.responses import Response
 
 from devbox_mcp.backends.reported import MEDIA_TYPE, piece
@@ -42,7 +42,7 @@ _ABOUT = (
 
 
 class Archived(Asked):
-    paths: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    paths: Annotated[list[str], FailFast(), Field(min_length=1, max_length=10_000)]
     format: Format = "zip"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from starlette.responses import Response
 
 from devbox_mcp import edits as editing
@@ -58,7 +58,7 @@ class Replacement(Asked):
 
 class Edit(Asked):
     path: str
-    edits: Annotated[list[Replacement], Field(min_length=1, max_length=1000)]
+    edits: Annotated[list[Replacement], FailFast(), Field(min_length=1, max_length=1000)]
     if_match: Version = None
     dry_run: Annotated[bool, Field(description="Only tell what would come of it.")] = False
     in_place: bool = False

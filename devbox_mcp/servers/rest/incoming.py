@@ -23,6 +23,9 @@ SMALL = 1 << 20
 _SHA256 = re.compile(r"(?:\A|,)\s*sha-256\s*=\s*(?P<value>[^,]*)")
 #: 32 bytes.
 _BYTES = re.compile(r":(?P<base64>[A-Za-z0-9+/]{43}=):")
+#: Of one object; nothing here takes nearly as many.
+_MOST_KEYS = 1000
+_LONGEST_SHOWN = 200
 _DIGESTS = ("content-digest", "repr-digest")
 #: Says ``sha-256`` where the body's last 32 bytes are the sha256 of those before them.
 TRAILER = "X-Devbox-Trailer"
@@ -97,20 +100,23 @@ async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
     """Return a JSON body as a model. Raises TooLarge, InvalidArgument, and HttpFailure for another media type."""
     require_type(request, op, ".", "application/json")
     body = await gathered(request, op, ".", most)
-    _require_once(body, op)
+    _require_few(body, op)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidArgument(op, ".", _first_of(error), hint="/docs shows the body that is meant") from None
 
 
-def _require_once(body: bytes, op: str) -> None:
-    """Raise InvalidArgument for a key that is given twice: others on the way may have taken the other. What is no JSON
-    is told by whoever reads it next."""
+def _require_few(body: bytes, op: str) -> None:
+    """Raise InvalidArgument for a key that is given twice: others on the way may have taken the other; and for more
+    keys than anything takes: each would become an error of its own. What is no JSON is told by whoever reads it
+    next."""
     try:
         json.loads(body, object_pairs_hook=_once)
     except _Twice as error:
         raise InvalidArgument(op, ".", f"the key {error.key[:60]!r} is given twice") from None
+    except _Many:
+        raise InvalidArgument(op, ".", f"an object has more than {_MOST_KEYS} keys") from None
     except (ValueError, RecursionError):
         return
 
@@ -123,7 +129,13 @@ class _Twice(Exception):
         self.key = key
 
 
+class _Many(Exception):
+    """An object has more keys than anything takes."""
+
+
 def _once(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > _MOST_KEYS:
+        raise _Many
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
@@ -133,7 +145,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 def _first_of(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:_LONGEST_SHOWN]
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
@@ -204,14 +216,15 @@ async def small_or_stream(request: Request, body: AsyncIterator[bytes]) -> bytes
         begun.append(piece)
         size += len(piece)
         if size > SMALL or not bodies_of(request.scope).gathers(size):
-            return _resumed(begun, body)
+            return _resumed(request, begun, body)
     return b"".join(begun)
 
 
-async def _resumed(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _resumed(request: Request, begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     for piece in begun:
         yield piece
     begun.clear()
+    bodies_of(request.scope).pass_on()
     async for piece in rest:
         yield piece
 

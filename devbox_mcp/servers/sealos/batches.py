@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +22,7 @@ _BREAK = "\r\n"
 
 
 class Downloaded(BaseModel):
-    paths: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    paths: Annotated[list[str], FailFast(), Field(min_length=1, max_length=10_000)]
     format: str | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,7 +32,7 @@ class FoundIn(BaseModel):
 
 
 class Replaced(BaseModel):
-    files: Annotated[list[str], Field(max_length=1000)]
+    files: Annotated[list[str], FailFast(), Field(max_length=1000)]
     from_: str = Field(alias="from")
     to: str
 

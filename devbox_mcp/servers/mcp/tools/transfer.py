@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import mcp_types as types
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from devbox_mcp import text as texts
 from devbox_mcp.errors import Conflict, DevboxError, InvalidArgument, TooLarge, printable
@@ -56,7 +56,12 @@ class BatchResult(BaseModel):
 @tool("Upload files", "transfer", destructive=True, output=BatchResult)
 async def upload_batch(
     call: Call,
-    files: Annotated[list[Upload], BeforeValidator(json_list), Field(description="Up to 1000 files.", min_length=1)],
+    files: Annotated[
+        list[Upload],
+        FailFast(),
+        BeforeValidator(json_list),
+        Field(description="Up to 1000 files.", min_length=1),
+    ],
     atomic: Annotated[bool, Field(description="All or none.")] = False,
     devbox: Devbox = None,
 ) -> types.CallToolResult:
@@ -122,7 +127,10 @@ def _uploaded(sandbox: Sandbox, outcome: BatchOutcome) -> UploadedFile:
 async def download_zip(
     call: Call,
     paths: Annotated[
-        list[str], BeforeValidator(json_list), Field(description="Files and directories; `.` is everything.")
+        list[str],
+        FailFast(),
+        BeforeValidator(json_list),
+        Field(description="Files and directories; `.` is everything."),
     ],
     save_to: Annotated[
         str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import mcp_types as types
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from devbox_mcp import text as texts
 from devbox_mcp.edits import Edit
@@ -109,6 +109,7 @@ async def edit_file(
     path: Path,
     edits: Annotated[
         list[Replacement],
+        FailFast(),
         BeforeValidator(json_list),
         Field(description="Made in order, all or none.", min_length=1, max_length=1000),
     ],

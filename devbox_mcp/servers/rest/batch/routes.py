@@ -13,7 +13,7 @@ from typing import (
     NotRequired,  # pydantic takes no other before Python 3.12
 )
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -50,7 +50,7 @@ class NewFile(Asked):
 
 
 class NewFiles(Asked):
-    files: Annotated[list[NewFile], Field(min_length=1)]
+    files: Annotated[list[NewFile], FailFast(), Field(min_length=1)]
     atomic: bool = False
 
 
