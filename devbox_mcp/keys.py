@@ -22,6 +22,8 @@ _SIGNED = re.compile(
     r"([?&](?:signed|sig|token|access_token|api_key|[A-Za-z0-9-]{0,40}signature)=)[^&#\s]+", re.IGNORECASE
 )
 _SHORTEST_KNOWN = 8
+#: Characters of a text that is looked through for secrets; whoever logs a longer one shows nothing of it.
+LONGEST_SHOWN = 64 * 1024
 #: Addresses are encoded once, by mistake twice.
 _MOST_ENCODED = 3
 
@@ -66,9 +68,10 @@ class Veil:
         return hidden
 
     def over_all(self, value: Any) -> Any:
-        """Return a value of JSON with every text in it hidden; names of fields are nobody's secret."""
+        """Return a value of JSON with the secrets of every text in it hidden, and of what is too long the length;
+        names of fields are nobody's secret."""
         if isinstance(value, str):
-            return self.over(value)
+            return self.over(value) if len(value) <= LONGEST_SHOWN else f"(a text of {len(value)} characters)"
         if isinstance(value, dict):
             return {name: self.over_all(one) for name, one in value.items()}
         return [self.over_all(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -59,3 +59,8 @@ def test_a_short_one_is_no_reason_to_hide_every_word() -> None:
 
 def test_whatever_is_nested_is_hidden_and_names_are_kept() -> None:
     assert Veil().over_all({KEY[:3]: [KEY, 1, (None, {"a": KEY})]}) == {"dbx": ["(a key)", 1, [None, {"a": "(a key)"}]]}
+
+
+def test_what_is_too_long_to_be_looked_through_is_not_shown() -> None:
+    text = KEY + "%25" * 100_000
+    assert Veil().over_all([text, KEY]) == ["(a text of 300047 characters)", "(a key)"]

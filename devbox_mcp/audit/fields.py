@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from devbox_mcp.audit.records import AuditRecord
 from devbox_mcp.errors import printable
-from devbox_mcp.keys import Veil
+from devbox_mcp.keys import LONGEST_SHOWN, Veil
 
 #: Bytes that a character may take as it is written.
 _LARGEST_CHARACTER: Final = 12
@@ -36,11 +36,17 @@ def fields_of(record: AuditRecord, veil: Veil) -> dict[str, Any]:
     )
     return {
         "time": stamp(record.time),
-        **{name: None if text is None else fitting(veil.over(text), most) for name, text, most in texts},
+        **{name: None if text is None else shown(text, veil, most) for name, text, most in texts},
         "bytes": record.bytes,
         "sha256": record.sha256,
         "ms": round(record.seconds * 1e3, 3),
     }
+
+
+def shown(text: str, veil: Veil, most: int) -> str:
+    """Return a text as a line has it. Of one that is too long to look for secrets in, the mark alone: a secret that is
+    cut in two is not found either."""
+    return _mark(text) if len(text) > LONGEST_SHOWN else fitting(veil.over(text), most)
 
 
 def fitting(text: str, most: int) -> str:
@@ -50,15 +56,15 @@ def fitting(text: str, most: int) -> str:
         whole = printable(text)
         if len(text) * _LARGEST_CHARACTER <= most or _written(whole) <= most:
             return whole
-    mark = f"… (cut: {len(text)} characters, sha256 {_hash(text)[:16]})"
+    mark = _mark(text)
     room = most - _written(mark)
     kept: list[str] = []
     for character in text:
-        shown = printable(character)
-        room -= _written(shown)
+        written = printable(character)
+        room -= _written(written)
         if room < 0:
             break
-        kept.append(shown)
+        kept.append(written)
     return "".join(kept) + mark
 
 
@@ -66,8 +72,9 @@ def _written(text: str) -> int:
     return len(json.dumps(text)) - 2
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def _mark(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"… (cut: {len(text)} characters, sha256 {digest[:16]})"
 
 
 def stamp(moment: float) -> str:

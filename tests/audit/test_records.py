@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -189,6 +190,16 @@ def test_the_result_is_the_code_of_what_was_raised(error: BaseException, result:
         raise error
     (record,) = memory.records
     assert record.result == result
+
+
+def test_of_a_text_too_long_to_look_for_secrets_in_only_the_mark_is_shown(tmp_path: Path) -> None:
+    log = JsonLinesAudit(str(tmp_path / "log"))
+    for length in (64 * 1024, 64 * 1024 + 1):
+        log.write(AuditRecord(0.0, "agent", "app", "read", "p" * length, "id", "ok"))
+    log.close()
+    whole, mark = (json.loads(line)["path"] for line in (tmp_path / "log").read_text().splitlines())
+    assert whole.startswith("p" * 4000)
+    assert re.fullmatch("… \\(cut: 65537 characters, sha256 [0-9a-f]{16}\\)", mark)
 
 
 def test_without_a_log_nothing_is_kept() -> None:
