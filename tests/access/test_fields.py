@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.sync.client import connect
@@ -110,6 +112,52 @@ def test_what_can_be_said_once_is_refused_where_it_is_said_twice(
     (line,) = ground.audited()[before:]
     assert (line["op"], line["path"], line["result"]) == ("request", path.partition("?")[0], "invalid_argument")
     assert (line["caller"], line["request_id"]) == ("editor", "twice")
+
+
+CHUNKED = b"3\r\nnew\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status", "code"),
+    [
+        (FILE, [("Content-Encoding", "gzip")], NEW, 415, "invalid_argument"),
+        (FILE, [("Content-Encoding", "identity"), ("content-encoding", "BR")], NEW, 415, "invalid_argument"),
+        ("/api/v1/files/write?path=a.txt", [("Content-Encoding", "gzip")], NEW, 415, "invalid_argument"),
+        (FILE, [("Transfer-Encoding", "gzip, chunked")], CHUNKED, 501, "unsupported"),
+    ],
+)
+def test_packed_bytes_do_not_become_the_file(
+    ground: Ground, url: str, path: str, headers: list[tuple[str, str]], body: bytes, status: int, code: str
+) -> None:
+    before = len(ground.audited())
+    told = [*ground.headers("editor").items(), ("Connection", "close"), *headers]
+    if body is NEW:
+        told.append(("Content-Length", str(len(NEW))))
+    reply = sent(url, path, told, body, method="POST" if path.startswith("/api") else "PUT")
+    assert (reply.status, reply.code) == (status, code)
+    assert ground.untouched("bank")
+    (line,) = ground.audited()[before:]
+    assert (line["op"], line["path"], line["result"]) == ("request", path.partition("?")[0], code)
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_no_coding_is_no_reason_to_refuse(ground: Ground, url: str, coding: str) -> None:
+    assert put(ground, url, ("Content-Encoding", coding)).status == 200
+    chunked = [*ground.headers("editor").items(), ("Connection", "close"), ("Transfer-Encoding", "Chunked")]
+    assert sent(url, FILE, chunked, CHUNKED, method="PUT").status == 200
+
+
+def sent(url: str, path: str, headers: list[tuple[str, str]], body: bytes, *, method: str) -> Reply:
+    """Send a body as it stands, without a Content-Length of its own."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    try:
+        connection.putrequest(method, path)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        return Reply(connection.getresponse())
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/devboxes/shop/files", "/api/v1/files/batch-upload", "/api/v1/files/write"])
