@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 #: send without end, and of all. What was done is what was under way when it began, for nothing is begun any more.
 _MOST_REFUSED = (2000, 1 << 20)
 _MOST = (20_000, 8 << 20)
+#: Characters of lines that are told together where the file takes nothing to the end.
+_PORTION = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,10 @@ class LineFile:
         try:
             self._flush()
         except OSError as error:
-            lost = "" if self._lost is None else f", and {self._lost.count} records that could not be kept"
-            logger.error(  # noqa: TRY400  the reason is all
-                "the audit log cannot be written (%s); it lacks: %s%s", error.strerror, self._kept.decode(), lost
-            )
+            for lines in _portions(self._kept.decode()):
+                logger.error("the audit log cannot be written (%s); it lacks: %s", error.strerror, lines)  # noqa: TRY400  the reason is all
+            if self._lost is not None:
+                logger.error("the audit log lacks %d records that could not be kept", self._lost.count)  # noqa: TRY400  as above
         finally:
             os.close(self.fd)
 
@@ -114,6 +117,18 @@ class LineFile:
             written = os.write(self.fd, self._kept)
             del self._kept[:written]
         self._lines = 0
+
+
+def _portions(text: str) -> Iterator[str]:
+    """Yield whole lines, as many together as a log shows of one text."""
+    portion = ""
+    for line in text.splitlines(keepends=True):
+        if portion and len(portion) + len(line) > _PORTION:
+            yield portion
+            portion = ""
+        portion += line
+    if portion:
+        yield portion
 
 
 class JsonLinesAudit:
