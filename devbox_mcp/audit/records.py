@@ -66,7 +66,8 @@ class NoAudit:
 
 @dataclass(slots=True)
 class Witness:
-    """Knows whether anything was recorded since it began to look."""
+    """Knows whether a failure was recorded since it began to look: where an operation went well, and its request was
+    refused all the same, that is still to be told."""
 
     recorded: bool = False
 
@@ -90,7 +91,7 @@ def keep(log: AuditLog, record: AuditRecord) -> None:
     log.write(record)
     witness = _witness.get()
     if witness is not None:
-        witness.recorded = True
+        witness.recorded = witness.recorded or record.result != "ok"
 
 
 @contextmanager

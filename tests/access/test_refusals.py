@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -91,6 +94,42 @@ def test_what_never_becomes_a_request_leaves_a_line(ground: Ground, url: str) ->
     assert ask(url, FILE, {"X-Long": "x" * 40_000}).status == 431
     (line,) = ground.audited()[before:]
     assert (line["caller"], line["op"], line["result"]) == ("anonymous", "request", "too_large")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"If-Match": '"other"'}, 412), ({"Range": "bytes=5000-"}, 416), ({"If-None-Match": "nonsense"}, 400)],
+    ids=["if-match", "range", "if-none-match"],
+)
+def test_a_read_whose_content_is_not_sent_is_on_record_as_refused(
+    ground: Ground, url: str, headers: dict[str, str], status: int
+) -> None:
+    before = len(ground.audited())
+    reply = ask(url, FILE, {**headers, **ground.headers("editor")})
+    assert reply.status == status
+    refused = [line for line in ground.audited()[before:] if line["result"] != "ok"]
+    assert [(line["op"], line["path"], line["result"]) for line in refused] == [("request", FILE, reply.code)]
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/v1/devboxes/bank/files"], ids=["mcp", "batch"])
+@pytest.mark.parametrize("sent", [b"3\r\n{  \r\n", b"3\r\n{  \r\nnonsense\r\n"], ids=["ended", "nonsense"])
+def test_a_body_that_breaks_off_leaves_one_line(ground: Ground, url: str, path: str, sent: bytes) -> None:
+    before = len(ground.audited())
+    address = urlsplit(url)
+    headers = {**JSON, **ground.headers("editor"), "Host": address.netloc, "Transfer-Encoding": "chunked"}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(head.encode() + sent)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1000):
+            pass
+    give_up = time.monotonic() + 30
+    while not (lines := ground.audited()[before:]):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    assert ask(url, "/nothing", ground.headers("editor")).status == 404  # what was to be written before is
+    lines = ground.audited()[before:]
+    assert [(line["path"], line["result"]) for line in lines[:-1]] == [(path, "cancelled")]
 
 
 def test_who_asks_too_much_leaves_a_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from devbox_mcp.errors import Cancelled, DevboxError
 from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.guarding.bodies import SMALL, Holding, Rooms, bodies_of
+from devbox_mcp.servers.rest.incoming import small_or_stream
 from tests.guarding.serving_app import as_caller, ask, connected, request, respond, running
 
 LARGE = 4 * SMALL
@@ -22,8 +23,9 @@ LARGE = 4 * SMALL
 class Door:
     """Takes each body as a whole, tells who has one, and answers once it is ``open``."""
 
-    def __init__(self, size: int = 2 * LARGE, patience: float = 3600) -> None:
-        """``size`` is the memory there is: twice a body's length is charged."""
+    def __init__(self, size: int = 2 * LARGE, patience: float = 3600, most: int = LARGE) -> None:
+        """``size`` is the memory there is: twice a body's length is charged. ``most`` is allowed of a body."""
+        self.most = most
         self.open = asyncio.Event()
         self.inside: asyncio.Queue[str] = asyncio.Queue()
         self.rooms = Rooms(size, patience)
@@ -34,7 +36,7 @@ class Door:
         asked = Request(scope, receive)
         path: str = scope["path"]
         try:
-            declared = int(asked.headers.get("content-length", LARGE))
+            declared = int(asked.headers.get("content-length", self.most))
             body = await bodies_of(scope).whole(self._pieces(asked), declared, receive)
         except DevboxError as error:
             self.ended.put_nowait(error.code)
@@ -52,6 +54,12 @@ class Door:
                 yield piece
         except ClientDisconnect:
             raise Cancelled("request", "", "") from None
+
+
+def chunked(path: str, caller: str, *sizes: int) -> bytes:
+    """Return a request whose body does not say how long it is, without its end."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Caller: {caller}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    return head + b"".join(b"%x\r\n%s\r\n" % (size, b"x" * size) for size in sizes)
 
 
 def large(path: str, caller: str = "alice") -> bytes:
@@ -158,3 +166,61 @@ async def test_a_disk_that_takes_nothing_is_a_sentence(monkeypatch: pytest.Monke
         assert "no place for the body" in answer.json()["detail"]
         monkeypatch.undo()
         assert (await ask(port, large("/", "alice"))).status == 200
+
+
+async def test_one_that_does_not_say_its_length_takes_no_more_disk_than_it_needs() -> None:
+    door = Door(most=8 * LARGE)  # that is all disk
+    door.open.set()
+    async with running(door.app) as port, connected(port) as slow:
+        await slow.send(chunked("/slow", "alice", 2 * SMALL))
+        async with asyncio.timeout(60):
+            while door.rooms.disk.takes("bob", 8 * LARGE):  # the slow one has begun once not all is there
+                door.rooms.disk.give_back("bob", 8 * LARGE)
+                await asyncio.sleep(0)
+            answer = await ask(port, chunked("/second", "alice", LARGE) + b"0\r\n\r\n")
+        assert (answer.status, answer.body) == (200, str(LARGE).encode())
+        await slow.send(b"0\r\n\r\n")
+        assert (await slow.answer()).body == str(2 * SMALL).encode()
+    await door.rooms.disk.share("bob").take(8 * LARGE)
+
+
+async def test_one_that_does_not_say_its_length_is_refused_where_it_outgrows_the_disk() -> None:
+    door = Door(most=8 * LARGE)
+    door.open.set()
+    others = door.rooms.disk.share("bob")
+    await others.take(5 * LARGE)
+    async with running(door.app) as port:
+        async with asyncio.timeout(60):
+            answer = await ask(port, chunked("/long", "alice", *[LARGE] * 4) + b"0\r\n\r\n")
+        assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+        # three are there
+        answer = await ask(port, chunked("/fits", "alice", *[LARGE] * 2, SMALL) + b"0\r\n\r\n")
+        assert answer.status == 200
+    others.give_back()
+    await door.rooms.disk.share("bob").take(8 * LARGE)
+
+
+async def test_what_has_gone_on_as_a_stream_holds_no_memory_for_gathering() -> None:
+    rooms = Rooms(4 << 20, 3600)
+    sent, whole = 3 << 19, 2 << 20
+    passed_on = asyncio.Event()
+
+    async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = Request(scope, receive)
+        body = await small_or_stream(asked, asked.stream())
+        assert not isinstance(body, bytes)
+        arrived = 0
+        async for piece in body:
+            arrived += len(piece)
+            if arrived >= sent:
+                passed_on.set()
+        await respond(send, str(arrived).encode())
+
+    async with running(as_caller(Holding(upload, rooms))) as port, connected(port) as slow:
+        asked = request("PUT", "/", b"x" * whole)
+        await slow.send(asked[: sent - whole])
+        async with asyncio.timeout(60):
+            await passed_on.wait()
+        assert rooms.gathering.takes("bob", 4 << 20)
+        await slow.send(asked[sent - whole :])
+        assert (await slow.answer()).body == str(whole).encode()

@@ -237,3 +237,20 @@ async def test_many_that_stall_leave_others_alone() -> None:
             assert (await ask(port, request("PUT", "/", body))).body == body
         for _, writer in stalled:
             writer.close()
+
+
+@pytest.mark.parametrize("size", [10, MOST_HEAD + 5000], ids=["small", "large"])
+async def test_a_chunk_that_makes_no_sense_is_no_head_and_told_by_the_application_alone(size: int) -> None:
+    told: list[str] = []
+    bodies: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def reads(_scope: Scope, receive: Receive, _send: Send) -> None:
+        bodies.put_nowait(await body_of(receive))
+
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with running(reads, on_refusal=told.append) as port:
+        answer = await ask(port, head + b"%x\r\n%s\r\nnonsense\r\n" % (size, b"x" * size))
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
+        async with asyncio.timeout(60):
+            assert await bodies.get() is None
+    assert told == []

@@ -189,6 +189,26 @@ def test_a_message_to_mcp_that_is_too_long_is_refused_however_it_is_sent(server:
     assert (reply.status, reply.code) == (413, "too_large")
 
 
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+def test_a_request_to_listen_is_small_for_it_lasts_as_long_as_its_stream(server: Server, declared: bool) -> None:
+    uris = ["devbox://app/a.txt"]
+    asked = request("subscriptions/listen", notifications={"resourceSubscriptions": uris})
+    body = asked + b" " * 200_000
+    routing = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+    framing = {"Content-Length": str(len(body))} if declared else {"Transfer-Encoding": "chunked"}
+    sent = body if declared else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
+    try:
+        connection.putrequest("POST", "/mcp")
+        for name, value in {**JSON, **routing, **framing}.items():
+            connection.putheader(name, value)
+        connection.endheaders(sent)
+        # of a stream only its head comes
+        assert connection.getresponse().status == 413
+    finally:
+        connection.close()
+
+
 def _raw(server: Server, headers: dict[str, str], body: bytes) -> Reply:
     """Send a head and what follows, and read the answer whatever becomes of the rest."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)

@@ -275,3 +275,9 @@ def test_a_stream_that_is_given_up_and_then_cut_off_is_closed_once(ask: Client) 
             tunnel.receive()
     # a fault would be in the server's log, which is looked at in the end
     assert ask("GET", "stat/").status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "events"), ("GET", "files/a"), ("HEAD", "files/a")])
+def test_a_body_that_nothing_reads_is_refused_and_not_held(tunnel: Tunnel, method: str, path: str) -> None:
+    told, body = tunnel.ask(method, path, b"x" * 100_000)
+    assert (told["status"], json.loads(body)["code"]) == (400, "invalid_argument")

@@ -21,6 +21,8 @@ SMALL: Final = 128 * 1024
 _DISK = 4
 #: Bytes a second that a body has to come with while others wait for its place.
 _SLOWEST = 256 * 1024
+#: Disk that a body gets first which does not say how long it is, and then twice as much each time.
+_FIRST = 1 << 20
 _PIECE = 1 << 16
 #: In ``scope["state"]``: what the request holds.
 BODIES: Final = "bodies"
@@ -29,7 +31,13 @@ BODIES: Final = "bodies"
 class Bodies:
     """What one request has in memory and on disk of its body. Given back when the request is over, or before."""
 
-    def __init__(self, memory: Share, gathering: Share, disk: Share, patience: float) -> None:
+    def __init__(
+        self, memory: Share, gathering: Share, disk: Share, patience: float, *, declared: bool, arrived: bool
+    ) -> None:
+        """``declared`` says that the request tells its body's length; ``arrived`` that the body is in memory already,
+        which is held for it: it then waits for nothing else, so that nobody waits for it who has what it needs."""
+        self._declared = declared
+        self._arrived = arrived
         self._memory = memory
         self._gathering = gathering
         self._disk = disk
@@ -66,6 +74,10 @@ class Bodies:
         """Return whether so many bytes may be gathered that could be passed on as they come; where not, they should."""
         return size <= SMALL or self._gathering.takes(size)
 
+    def pass_on(self) -> None:
+        """Hold no memory any more for what was gathered: it has gone on."""
+        self._gathering.give_back()
+
     def give_back(self) -> None:
         """Hold nothing any more."""
         self._memory.give_back()
@@ -76,13 +88,16 @@ class Bodies:
         arrived = 0
         began = 0.0
         async for piece in body:
-            if arrived <= SMALL < arrived + len(piece):
-                await self._disk.take(size)
-                began = time.monotonic()
-            arrived += len(piece)
+            before, arrived = arrived, arrived + len(piece)
+            if arrived > SMALL and not self._arrived:
+                if before <= SMALL:
+                    await self._disk.take(size if self._declared else min(size, max(_FIRST, arrived)))
+                    began = time.monotonic()
+                elif not self._declared:
+                    self._disk.grow(arrived, size)
             with _disk_errors():
                 file.write(piece)
-            if arrived > SMALL and self._disk.room.is_wanted:
+            if self._disk.size and self._disk.room.is_wanted:
                 self._require_speed(arrived, time.monotonic() - began)
 
     def _require_speed(self, arrived: int, seconds: float) -> None:
@@ -109,7 +124,8 @@ class Holding:
             # a message of a WebSocket came as a whole, and whoever read it holds the room
             await self._app(scope, receive, send)
             return
-        bodies = state[BODIES] = self._rooms.bodies(caller.name)
+        declared = any(name == b"content-length" for name, _ in scope["headers"])
+        bodies = state[BODIES] = self._rooms.bodies(caller.name, declared=declared)
         try:
             await self._app(scope, receive, send)
         finally:
@@ -126,10 +142,10 @@ class Rooms:
         self.disk = Room(_DISK * size, patience)
         self._patience = patience
 
-    def bodies(self, who: str) -> Bodies:
-        """Return what a request of a caller holds: nothing yet."""
+    def bodies(self, who: str, *, declared: bool = True, arrived: bool = False) -> Bodies:
+        """Return what a request of a caller holds: nothing yet. See ``Bodies``."""
         memory, gathering, disk = (room.share(who) for room in (self.memory, self.gathering, self.disk))
-        return Bodies(memory, gathering, disk, self._patience)
+        return Bodies(memory, gathering, disk, self._patience, declared=declared, arrived=arrived)
 
 
 def bodies_of(scope: Scope) -> Bodies:

@@ -81,12 +81,17 @@ class Room:
             return
         if left:
             raise Cancelled("request", "", "the client went away")
-        raise Unavailable(
-            "request",
-            "",
-            f"other requests hold the room that there is for bodies, and none was free for {self._patience:g} seconds",
-            hint="try again, with a smaller body if that can be",
-        )
+        raise no_room(f"none was free for {self._patience:g} seconds")
+
+    def grows(self, who: str, held: int, size: int) -> bool:
+        """Let who holds so much have ``size`` in all if it is there right now, and return whether it was. Those who
+        wait are passed by: they get it the sooner."""
+        others = self._held[who] - held
+        if size - held > self._free or (others and others + size > self._size // 2):
+            return False
+        self._free -= size - held
+        self._held[who] += size - held
+        return True
 
     def give_back(self, who: str, size: int) -> None:
         """Let others have it."""
@@ -141,11 +146,33 @@ class Share:
             self.size = size
         return True
 
+    def grow(self, size: int, most: int) -> None:
+        """Hold at least ``size`` bytes: twice as much each time, up to ``most``, and without waiting, for what is held
+        is kept. Raises Unavailable."""
+        if size <= self.size or self.size == self.room.fitting(most):
+            return
+        for wish in (max(2 * self.size, size), size):
+            wanted = self.room.fitting(min(wish, most))
+            if self.room.grows(self._who, self.size, wanted):
+                self.size = wanted
+                return
+        raise no_room("none is free")
+
     def give_back(self) -> None:
         """Hold nothing any more."""
         size, self.size = self.size, 0
         if size:
             self.room.give_back(self._who, size)
+
+
+def no_room(found: str) -> Unavailable:
+    """Return the error for a body that there is no room for."""
+    return Unavailable(
+        "request",
+        "",
+        f"other requests hold the room that there is for bodies, and {found}",
+        hint="try again, with a smaller body if that can be",
+    )
 
 
 async def _gone(receive: Receive) -> None:

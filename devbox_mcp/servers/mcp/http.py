@@ -19,10 +19,11 @@ from devbox_mcp.callers import Caller
 from devbox_mcp.errors import Cancelled, DevboxError, TooLarge
 from devbox_mcp.servers.access.hosts import AllowedHosts
 from devbox_mcp.servers.access.refusing import refuse
-from devbox_mcp.servers.guarding.bodies import bodies_of
+from devbox_mcp.servers.guarding.bodies import SMALL, bodies_of
 from devbox_mcp.settings import Settings
 
 _PIECE = 1 << 20
+_LISTEN = "subscriptions/listen"
 
 
 def create_app(server: Server[Any], settings: Settings, host: str) -> ASGIApp:
@@ -53,34 +54,39 @@ class _Whole:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        size = int(declared) if declared.isdigit() else self._most
+        # a request to listen lasts as long as its stream, so what it says has to need no share of the memory; the SDK
+        # refuses one whose header tells another method
+        listens = _LISTEN in Headers(scope=scope).getlist("mcp-method")
+        most = min(SMALL, self._most) if listens else self._most
+        size = int(declared) if declared.isdigit() else most
         try:
-            if size > self._most:
-                raise self._too_large()
-            given = _Given(await bodies_of(scope).whole(self._pieces(receive), size, receive), receive)
-        except Cancelled:
-            return
+            if size > most:
+                raise _too_large(most)
+            given = _Given(await bodies_of(scope).whole(_pieces(receive, most), size, receive), receive)
         except DevboxError as error:
+            # of a client that has gone too: nothing is sent then, but it is on record
             await refuse(error, scope, receive, send)
             return
         await self._app(scope, given.receive, send)
 
-    async def _pieces(self, receive: Receive) -> AsyncIterator[bytes]:
-        arrived = 0
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Cancelled("request", "", "the body ended before its end")
-            piece: bytes = message.get("body", b"")
-            arrived += len(piece)
-            if arrived > self._most:
-                raise self._too_large()
-            yield piece
-            more = message.get("more_body", False)
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge("request", "", f"the body is larger than {self._most} bytes", limit=self._most)
+async def _pieces(receive: Receive, most: int) -> AsyncIterator[bytes]:
+    arrived = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Cancelled("request", "", "the body ended before its end")
+        piece: bytes = message.get("body", b"")
+        arrived += len(piece)
+        if arrived > most:
+            raise _too_large(most)
+        yield piece
+        more = message.get("more_body", False)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge("request", "", f"the body is larger than {most} bytes", limit=most)
 
 
 class _Given:

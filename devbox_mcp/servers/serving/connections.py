@@ -117,7 +117,8 @@ class Deadlines(_Base):
         self._await_reader()
 
     def send_400_response(self, msg: str) -> None:
-        if self._fed > MOST_HEAD:
+        # what was fed may be a body, whose chunks make no sense
+        if self._fed > MOST_HEAD and not self._reading_body:
             self._refuse_head()
         else:
             self._refuse(400, "invalid_argument", "this is no HTTP request")
@@ -147,7 +148,9 @@ class Deadlines(_Base):
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         if not self.transport.is_closing():
-            self.on_refusal(code)
+            if not self._reading_body:
+                # the application hears of a body that breaks off, and tells it
+                self.on_refusal(code)
             self.transport.write(refusal(status, code, detail))
             self.transport.close()
             self._await_reader()
@@ -165,4 +168,8 @@ class PlainConnection(Deadlines, H11Protocol):
 
     @property
     def _reading_body(self) -> bool:
-        return self.conn.their_state is h11.SEND_BODY
+        if self.conn.their_state is not h11.ERROR:
+            return self.conn.their_state is h11.SEND_BODY
+        # it does not say in what the nonsense came
+        cycle: object = self.cycle  # None before the first request, whatever its annotation says
+        return cycle is not None and self.cycle.more_body and not self.cycle.response_complete

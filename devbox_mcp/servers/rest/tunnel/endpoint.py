@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from contextlib import suppress
 
 from starlette.types import Scope
@@ -16,6 +17,7 @@ from devbox_mcp.servers.access.refusals import refusal
 from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.guarding.bodies import BODIES, Bodies
 from devbox_mcp.servers.guarding.observe import given_id
+from devbox_mcp.servers.guarding.room import no_room
 from devbox_mcp.servers.problems import problem
 from devbox_mcp.servers.rest.service import Service
 from devbox_mcp.servers.rest.tunnel import frames
@@ -27,6 +29,9 @@ _MOST_UNREAD = 16
 _SMALL_BODY = 16 * 1024
 #: Lines in the audit log of what was refused, until something is taken again: nonsense costs its sender nothing.
 _MOST_LINES = 100
+#: Seconds in which nothing is read for want of memory: the client's pongs are not either, and after 20 without one
+#: the connection would be ended, with all that is under way.
+_LONGEST_WAIT = 12.0
 _UNACCEPTABLE, _POLICY = 1003, 1008
 _LONGEST_REASON = 120
 
@@ -56,6 +61,9 @@ class _Tunnel:
         self._under_way: dict[int, Exchange] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lines = _MOST_LINES
+        #: Seconds that are left to wait for memory, and when that was last said.
+        self._wait = _LONGEST_WAIT
+        self._waited = time.monotonic()
 
     async def serve(self) -> None:
         """Read until the client goes, or says what makes no sense."""
@@ -101,6 +109,7 @@ class _Tunnel:
             await self._refuse(asked.number, busy, self._refused(asked))
         else:
             try:
+                _require_no_body(asked)
                 # the key may have been removed, or the token have expired, since the connection was opened
                 caller: Caller = await self._socket.scope["state"]["still"]()
                 # nothing more is read meanwhile
@@ -119,10 +128,20 @@ class _Tunnel:
 
     async def _held(self, caller: Caller, size: int) -> Bodies:
         """Wait until there is memory for a body, unless it is small. Raises Unavailable."""
-        held = self._service.rooms.bodies(caller.name)
+        held = self._service.rooms.bodies(caller.name, arrived=True)
         if size > _SMALL_BODY:
-            # as much as it takes to read it as JSON, for nobody waits twice
-            await held.hold(2 * size, None)
+            began = time.monotonic()
+            # time that is not waited makes up for what was
+            self._wait = min(self._wait + began - self._waited, _LONGEST_WAIT)
+            try:
+                async with asyncio.timeout(self._wait):
+                    # as much as it takes to read it as JSON, for nobody waits twice
+                    await held.hold(2 * size, None)
+            except TimeoutError:
+                raise no_room("none is free for this connection") from None
+            finally:
+                self._waited = time.monotonic()
+                self._wait = max(0.0, self._wait - (self._waited - began))
         return held
 
     def _answered(self, number: int) -> None:
@@ -197,6 +216,12 @@ class _Tunnel:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _require_no_body(asked: frames.Asked) -> None:
+    """Raise InvalidArgument where nothing reads the body: of a stream of events it would be held all along."""
+    if asked.body and asked.method in ("GET", "HEAD"):
+        raise InvalidArgument("request", asked.path, f"{asked.method} takes no body", hint="send it without one")
 
 
 def _refusal(error: frames.Malformed) -> DevboxError:
