@@ -19,7 +19,7 @@ _JWT_BEGINS = "eyJ"
 _JWT_PARTS = 3
 _DOTTED = re.compile(r"[A-Za-z0-9_.-]+")
 _SIGNED = re.compile(
-    r"([?&](?:signed|sig|token|access_token|api_key|[A-Za-z0-9-]{0,40}signature)=)[^&#\s]+", re.IGNORECASE
+    r"([?&#;](?:signed|sig|token|access_token|api_key|[A-Za-z0-9-]{0,40}signature)=)[^&#\s]+", re.IGNORECASE
 )
 _SHORTEST_KNOWN = 8
 #: Characters of a text that is looked through for secrets; whoever logs a longer one shows nothing of it.
@@ -68,13 +68,15 @@ class Veil:
         return hidden
 
     def over_all(self, value: Any) -> Any:
-        """Return a value of JSON with the secrets of every text in it hidden, and of what is too long the length;
-        names of fields are nobody's secret."""
+        """Return a value of JSON with the secrets of every text in it hidden, and of what is too long the length; in
+        the place of what is no JSON its text. Names of fields are nobody's secret."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
         if isinstance(value, str):
             return self.over(value) if len(value) <= LONGEST_SHOWN else f"(a text of {len(value)} characters)"
         if isinstance(value, dict):
             return {name: self.over_all(one) for name, one in value.items()}
-        return [self.over_all(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return [self.over_all(one) for one in value] if isinstance(value, (list, tuple)) else self.over_all(repr(value))
 
     def _over(self, text: str) -> str:
         for secret in self._known:

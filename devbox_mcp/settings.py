@@ -8,7 +8,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -197,7 +197,8 @@ class Settings(BaseSettings):
         """What hides this server's secrets, and everybody's keys, in what it logs."""
         given = [one.get_secret_value() for one in (self.token, self.secret, self.audit_key) if one is not None]
         store = None if self.redis is None else urlsplit(self.redis.get_secret_value()).password
-        return Veil(given if store is None else [*given, store])
+        # a URL has it percent-encoded, and a text may have it as it is
+        return Veil(given if store is None else [*given, store, unquote(store)])
 
     @property
     def limits(self) -> Limits:

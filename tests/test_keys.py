@@ -24,6 +24,8 @@ JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
         ("bearer_eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.", "bearer_(a token)"),
         ("a/file?signed=abc-_&download=true", "a/file?signed=(a signature)&download=true"),
         ("x?X-Amz-Signature=0123", "x?X-Amz-Signature=(a signature)"),
+        ("x#access_token=0123", "x#access_token=(a signature)"),
+        ("x;signature=0123", "x;signature=(a signature)"),
         (quote(quote(f"a/{KEY}")), "a/(a key)"),
         ("src/app.tar.gz", "src/app.tar.gz"),
         ("eyJ.md", "eyJ.md"),
@@ -40,7 +42,7 @@ def test_what_looks_like_a_secret_is_hidden_and_nothing_else(text: str, shown: s
 def test_the_secrets_of_this_server_are_hidden() -> None:
     settings = load(
         {"token": "the token here\n", "secret": "s" * 32, "audit_key": "of the chain",
-         "redis": "redis://:of-the-store@127.0.0.1"}, None
+         "redis": "redis://:of-the%2Dstore@127.0.0.1"}, None
     )  # fmt: skip
     veil = settings.veil
     for secret in ("the token here", "s" * 32, "of the chain", "of-the-store"):
@@ -59,6 +61,7 @@ def test_a_short_one_is_no_reason_to_hide_every_word() -> None:
 
 def test_whatever_is_nested_is_hidden_and_names_are_kept() -> None:
     assert Veil().over_all({KEY[:3]: [KEY, 1, (None, {"a": KEY})]}) == {"dbx": ["(a key)", 1, [None, {"a": "(a key)"}]]}
+    assert Veil().over_all([ValueError(KEY), True, 1.5]) == ["ValueError('(a key)')", True, 1.5]
 
 
 def test_what_is_too_long_to_be_looked_through_is_not_shown() -> None:
