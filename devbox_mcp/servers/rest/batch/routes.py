@@ -38,8 +38,6 @@ ROUTES = Routes("files")
 PATH = Text("path", "The directory that the files of a form or an archive go into.", ".")
 ATOMIC = Flag("atomic", "All of the files or none.", False)
 
-#: Of an archive's bytes; more lies on disk until it is unpacked.
-
 
 class NewFile(Asked):
     path: str
