@@ -92,7 +92,9 @@ def _endpoint(handler: Handler, devboxes: Devboxes) -> Callable[[Request], Await
 
 
 async def _no_processes(_request: Request) -> Response:
-    raise Forbidden("process", ".", "this server gives access to files; it runs no programs", hint="use the routes below files")
+    raise Forbidden(
+        "process", ".", "this server gives access to files; it runs no programs", hint="use the routes below files"
+    )
 
 
 async def _any_answers(sandboxes: Sandboxes) -> bool:
