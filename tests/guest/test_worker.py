@@ -83,12 +83,14 @@ def test_the_same_answers_as_without(worker, root, tree):
 
 def test_one_child_serves_many_calls(worker, tree):
     worker.search(".", "plain", Job())
-    first = pids(worker)
+    seen = pids(worker)
     for _ in range(5):
         worker.find(".", "*", Job(60))
         assert code_of(worker.find, "nowhere", "*", Job()) == "not_found"
-    assert len(first) == 1
-    assert pids(worker) == first
+        assert len(pids(worker)) == 1
+        seen |= pids(worker)
+    # one that looks into its pipe while it is still written to may end of that, and another answers
+    assert len(seen) <= 2
 
 
 def test_an_error_keeps_all_its_fields(worker, tree):

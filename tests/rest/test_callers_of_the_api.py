@@ -69,7 +69,7 @@ def test_the_tunnel_has_the_rights_of_whoever_opened_it(laid_out: Ground, port: 
         with connect(address, **options) as socket:
             for method, scope in (("GET", Scope.READ), ("PUT", Scope.WRITE)):
                 line = {"id": 1, "method": method, "path": "files/a.txt"}
-                socket.send(json.dumps(line).encode() + b"\nx")
+                socket.send(json.dumps(line).encode() + (b"\nx" if method == "PUT" else b"\n"))
                 message = socket.recv(60)
                 assert isinstance(message, bytes)
                 status = json.loads(message.partition(b"\n")[0])["status"]
