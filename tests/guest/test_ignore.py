@@ -94,7 +94,8 @@ def differs_from_its_manual(text):
     return (
         any(
             segment.endswith("**") and segment.strip("*") and not set(segment.rstrip("*")) & set("*?[\\")
-            for segment in text.replace("\n", "/").replace("!", "/").split("/")
+            for line in text.split("\n")
+            for segment in line[line.startswith("!") :].split("/")
         )
         or "**\\/" in text
     )
