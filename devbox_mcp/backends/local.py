@@ -185,7 +185,7 @@ class LocalBackend(Backend):
         executable: bool | None = None,
         in_place: bool = False,
     ) -> Written:
-        job = Job()
+        job = Job(ends=True)
         body = Body(data, asyncio.get_running_loop()) if not isinstance(data, bytes) else None
 
         def work() -> dict[str, Any]:

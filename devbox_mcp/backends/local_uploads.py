@@ -52,7 +52,7 @@ class LocalUploads:
         return await self._threads.run("upload", path, job, work, waits=body is not None, body=body)
 
     async def finish(self, path: str, token: str, size: int, sha256: str | None, options: dict[str, Any]) -> Written:
-        job = Job()
+        job = Job(ends=True)
 
         def work() -> dict[str, Any]:
             return self._uploads.finish(path, token, size, sha256, job, exact=True, **options)

@@ -50,7 +50,7 @@ class GuestThreads:
         """Run blocking work in a thread. A cancelled call tells the work to stop, and waits until it has, so
         that what it had half done is gone when the cancellation arrives."""
         self.check_open(op, path)
-        call = (self._waiters if waits else self._workers).call(work)
+        call = (self._waiters if waits else self._workers).call(work, job.end)
         try:
             result: T = await call.result
         except GuestError as error:

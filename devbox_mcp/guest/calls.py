@@ -88,7 +88,7 @@ class Call:
         self._elsewhere = elsewhere
         self._reported = 0.0
         self._path = meta["args"].get("path", ".")
-        self._job = Job(meta.get("seconds"), self._report if meta.get("progress") else None)
+        self._job = Job(meta.get("seconds"), self._report if meta.get("progress") else None, ends=True)
         self._credit = Credit()
         self._body = Body(self._path, self._grant, Intake(room, EXTRA_UP)) if meta.get("stream") else None
         if self._body is None:
@@ -175,6 +175,7 @@ class Call:
     def _finish(self, kind: int, meta: Any, data: bytes = b"") -> None:
         self._calls.pop(self._id, None)
         self._output.send(kind, self._id, meta, data)
+        self._job.end()
 
     def _grant(self, count: int) -> None:
         self._output.send(frames.CREDIT, self._id, count)

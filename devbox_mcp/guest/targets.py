@@ -2,7 +2,8 @@
 
 import os
 import stat
-from typing import Any, Dict, List, Optional, Tuple
+from contextlib import contextmanager, suppress
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import names
 from .attributes import with_executable
@@ -14,6 +15,9 @@ from .job import Job
 from .locks import Parent
 from .places import Place, check_regular
 from .versions import check_prefix, missing_is_conflict, require_match
+
+#: Opens nothing and reads nothing, but keeps a file; only Linux has that.
+_HANDLE: Optional[int] = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else None
 
 
 def locate(root: Root, path: str, if_match: Optional[str], made: Optional[List[str]] = None) -> Place:
@@ -117,6 +121,20 @@ class Target:
         Raises conflict, and what the constructor raises."""
         self._look()
         return require_match(self.place, self.path, if_match, job)
+
+    @contextmanager
+    def held(self, job: Job) -> Iterator[None]:
+        """Keep what is there now until the job ends, though the block deletes it: its space is not freed, which some
+        disks take long for, while others wait for the lock and the caller for the answer."""
+        fd = -1
+        if _HANDLE is not None and self.exists:
+            with suppress(OSError):
+                fd = os.open(self.place.name, _HANDLE, dir_fd=self.parent.fd)
+        try:
+            yield
+        finally:
+            if fd >= 0:
+                job.close_later(fd)
 
     def publish(self, draft: Draft) -> Optional[os.stat_result]:
         """Under the lock, after ``look_again``: put the draft in the file's place, and return the stat of what it

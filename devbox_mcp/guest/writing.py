@@ -49,6 +49,7 @@ def write(
         sweep_once(root, parent)
         with target.draft() as draft:
             draft.fill(body, job)
+            draft.start_writing()  # the disk is at it while the rest is made ready
             draft.verify(sha256() if callable(sha256) else sha256)
             return settle(target, draft, job, mode=mode, if_match=if_match, executable=executable, in_place=in_place)
 
@@ -77,7 +78,7 @@ def settle(
     with locked((target.parent,), job):
         previous = target.look_again(if_match, job)
         if not spooled:
-            answer = _publish(target, draft, previous)
+            answer = _publish(target, draft, previous, job)
         elif in_place and target.exists:
             answer = _write_over(target, draft, mode == "append", executable, previous, job)
         else:
@@ -98,11 +99,12 @@ def _write_whole(target: Target, addition: Draft, append: bool, previous: Option
                 os.close(old_fd)
         whole.add_file(addition.fd, job)
         target.dress(whole)
-        return _publish(target, whole, previous)
+        return _publish(target, whole, previous, job)
 
 
-def _publish(target: Target, draft: Draft, previous: Optional[str]) -> Dict[str, Any]:
-    old = target.publish(draft)
+def _publish(target: Target, draft: Draft, previous: Optional[str], job: Job) -> Dict[str, Any]:
+    with target.held(job):
+        old = target.publish(draft)
     with already_made(target.path):
         return written(target.path, draft.stat(), draft.sha256, old, previous)
 

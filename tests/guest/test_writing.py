@@ -727,3 +727,45 @@ def test_match_of_what_is_not_there(root):
     with root.locate("f") as place, pytest.raises(GuestError) as caught:
         require_match(place, "f", "0" * 12, Job())
     assert caught.value.data == {"sha256": None}
+
+
+def _deleted_but_held(directory):
+    """The deleted files below a directory that this process still has handles to."""
+    held = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink("/proc/self/fd/" + fd)
+        except OSError:  # the listing's own
+            continue
+        if target.startswith(str(directory)) and target.endswith(" (deleted)"):
+            held.append(target)
+    return held
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux holds a file without opening it")
+class TestSpaceOfTheOldFile:
+    def test_is_freed_when_the_job_has_ended(self, root, tmp_path):
+        put(root, "f", b"old")
+        job = Job(ends=True)
+        put(root, "f", b"new", job)
+        assert _deleted_but_held(tmp_path) == [str(tmp_path / "f (deleted)")]
+        job.end()
+        assert _deleted_but_held(tmp_path) == []
+
+    def test_is_freed_at_once_where_nobody_tells_the_end(self, root, tmp_path):
+        put(root, "f", b"old")
+        put(root, "f", b"new")
+        assert _deleted_but_held(tmp_path) == []
+
+    def test_is_not_awaited_for_a_new_file(self, root, tmp_path):
+        job = Job(ends=True)
+        put(root, "f", b"new", job)
+        assert not job._closing
+
+    def test_of_a_write_that_failed_is_not_held(self, root, tmp_path):
+        put(root, "f", b"old")
+        job = Job(ends=True)
+        with pytest.raises(GuestError):
+            put(root, "f", b"new", job, sha256="0" * 64)
+        assert not job._closing
+        assert (tmp_path / "f").read_bytes() == b"old"
