@@ -1,8 +1,8 @@
 """The process that finds and searches for Worker: requests come in by one pipe, answers go out by another.
 
 Both are lines of JSON. The first line says what the root is; from then on every request is answered with the parts
-of its answer, and a last line that holds the error, if there is one. It ends when the pipe is closed, even in the
-middle of a pattern that would never let the interpreter look.
+of its answer, and a last line that holds the error, if there is one. It ends with its parent, even in the middle of a
+pattern that would never let the interpreter look.
 """
 
 import fcntl
@@ -28,11 +28,11 @@ _OPERATIONS: Dict[str, Callable[..., Iterator[Dict[str, Any]]]] = {"find": find_
 def main() -> None:
     """Serve until there is nobody to serve."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGIO, signal.SIGALRM))
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     requests = _Requests()
     setting = requests.next()
     if setting is None:
         return
+    _die_with_parent(setting["life"])
     os.set_inheritable(setting["fd"], False)
     policy = Policy(setting["deny"], read_only=True)
     root = Root(setting["path"], policy, setting["openat2"], handle=setting["fd"])
@@ -40,9 +40,10 @@ def main() -> None:
         request = requests.next()
         if request is None:
             return
-        _die_with_parent(request["seconds"])
+        seconds = request["seconds"]
+        signal.setitimer(signal.ITIMER_REAL, 0 if seconds is None else max(seconds, 0.0) + _PATIENCE)
         last = _answer(root, request)
-        _live()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _send(last)
 
 
@@ -84,18 +85,13 @@ def _send(message: Dict[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _die_with_parent(seconds: Optional[float]) -> None:
-    """Let the kernel end this process when the parent closes the pipe (nothing else is said while an answer is
-    made), for a pattern that explodes keeps the interpreter from noticing. A parent-death signal would not do: it
-    comes when the thread ends that started this process."""
-    if seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.0) + _PATIENCE)
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:
+def _die_with_parent(life: int) -> None:
+    """Let the kernel end this process when the parent closes a pipe in which nothing is ever said: one that requests
+    come in by would end it for a request, too. A parent-death signal would not do: it comes when the thread ends that
+    started this process."""
+    os.set_inheritable(life, False)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:
         sys.exit()
-
-
-def _live() -> None:
-    """Take it back: from now on a new request may come in."""
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) & ~os.O_ASYNC)
-    signal.setitimer(signal.ITIMER_REAL, 0)

@@ -175,18 +175,26 @@ class _Child:
         """Raises GuestError where no process can be started."""
         program, fed = loader()
         with os_errors("."):
-            # its own interpreter and program: nothing of a request is an argument
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", program],
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                pass_fds=(root.fd,),
-                start_new_session=True,
-            )
+            life, held = os.pipe()
+            self._life = os.fdopen(held, "wb", 0)
+            try:
+                # its own interpreter and program: nothing of a request is an argument
+                self._process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", program],
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                    pass_fds=(root.fd, life),
+                    start_new_session=True,
+                )
+            except BaseException:
+                self._life.close()
+                raise
+            finally:
+                os.close(life)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests = self._process.stdin
@@ -195,7 +203,7 @@ class _Child:
         self._readable.register(self._answers, select.POLLIN)
         self._buffer = b""
         policy = root.policy
-        setting = {"fd": root.fd, "path": root.path, "deny": policy.deny, "openat2": root.uses_openat2}
+        setting = {"fd": root.fd, "path": root.path, "deny": policy.deny, "openat2": root.uses_openat2, "life": life}
         self._unsent = fed + _line(setting)
         self.served = 0
         #: Whether it waits for a request.
@@ -266,6 +274,7 @@ class _Child:
         self._process.wait()
         self._requests.close()
         self._answers.close()
+        self._life.close()
 
 
 def _line(message: Dict[str, Any]) -> bytes:
