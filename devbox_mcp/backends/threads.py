@@ -1,4 +1,4 @@
-"""Threads for work that blocks, at half the price of a ThreadPoolExecutor's hop.
+"""Work for a thread, awaited at half the price of a ThreadPoolExecutor's hop.
 
 An executor's future is wrapped in an asyncio future, and shielding that makes a third; every one of them is another
 turn of the event loop. Here the thread settles the one future that is awaited. For small operations that hop is most
@@ -8,14 +8,9 @@ of the cost.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Call:
@@ -63,59 +58,3 @@ class Call:
         if not self._settled:
             self._finished = self._loop.create_future()
             await self._finished
-
-
-class Threads:
-    """Up to ``most`` daemon threads, started as they are needed. Whichever was busy last is the next: those that wait
-    in one queue would wake each other for every call."""
-
-    def __init__(self, most: int, name: str) -> None:
-        self._most = most
-        self._name = name
-        self._lock = threading.Lock()
-        #: Calls that wait for a thread, or threads that wait for a call; never both.
-        self._waiting: deque[Call] = deque()
-        self._idle: list[SimpleQueue[Call | None]] = []
-        self._threads: list[threading.Thread] = []
-        self._closed = False
-
-    def call(self, work: Callable[[], T], afterwards: Callable[[], None]) -> Call:
-        """Hand work to a thread of the running event loop's, and what it is to do when the result is out."""
-        call = Call(asyncio.get_running_loop(), work, afterwards)
-        with self._lock:
-            if self._idle:
-                self._idle.pop().put(call)
-            elif len(self._threads) < self._most:
-                self._start(call)
-            else:
-                self._waiting.append(call)
-        return call
-
-    def close(self) -> None:
-        """End the threads, when what was handed over is done; blocks until then."""
-        with self._lock:
-            self._closed = True
-            for inbox in self._idle:
-                inbox.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _start(self, call: Call) -> None:
-        inbox: SimpleQueue[Call | None] = SimpleQueue()
-        inbox.put(call)
-        name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._serve, args=(inbox,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self, inbox: SimpleQueue[Call | None]) -> None:
-        while (call := inbox.get()) is not None:
-            call.run()
-            del call  # or its work, with all it holds, lives on until the next
-            with self._lock:
-                if self._waiting:
-                    inbox.put(self._waiting.popleft())
-                elif self._closed:
-                    return
-                else:
-                    self._idle.append(inbox)

@@ -11,10 +11,11 @@ from typing import TypeVar
 import anyio
 
 from devbox_mcp.backends import answers
-from devbox_mcp.backends.threads import Threads
+from devbox_mcp.backends.threads import Call
 from devbox_mcp.errors import Unavailable
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.job import Job
+from devbox_mcp.guest.pool import Pool
 
 T = TypeVar("T")
 
@@ -27,8 +28,8 @@ class GuestThreads:
     """The threads of one backend."""
 
     def __init__(self) -> None:
-        self._workers = Threads(_WORKERS, "devbox-work")
-        self._waiters = Threads(_WAITERS, "devbox-wait")
+        self._workers = Pool(_WORKERS, "devbox-work")
+        self._waiters = Pool(_WAITERS, "devbox-wait")
         #: Once set, every call raises Unavailable.
         self.closed = False
 
@@ -50,7 +51,8 @@ class GuestThreads:
         """Run blocking work in a thread. A cancelled call tells the work to stop, and waits until it has, so
         that what it had half done is gone when the cancellation arrives."""
         self.check_open(op, path)
-        call = (self._waiters if waits else self._workers).call(work, job.end)
+        call = Call(asyncio.get_running_loop(), work, job.end)
+        (self._waiters if waits else self._workers).run(call.run)
         try:
             result: T = await call.result
         except GuestError as error:
@@ -68,8 +70,8 @@ class GuestThreads:
         """Wait until all work is done."""
         with anyio.CancelScope(shield=True):
             loop = asyncio.get_running_loop()
-            for threads in (self._workers, self._waiters):
-                await loop.run_in_executor(None, threads.close)
+            for pool in (self._workers, self._waiters):
+                await loop.run_in_executor(None, pool.close)
 
 
 async def _settled(task: asyncio.Future[None]) -> None:
