@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,46 @@ def test_patch_appends(ask: Client) -> None:
     assert (ask.box / "a").read_bytes() == b"one\ntwo\n"
     found = ask("PATCH", "files/a", b"{}", {"Content-Type": "application/json"})
     assert (found.status, found.code) == (415, "invalid_argument")
+
+
+_BINARY = {"Content-Type": "application/octet-stream"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_part_of_a_file_does_not_become_the_whole(ask: Client, method: str) -> None:
+    ask("PUT", "files/a", b"0123456789")
+    found = ask(method, "files/a", b"89", {**_BINARY, "Content-Range": "bytes 8-9/10"})
+    assert (found.status, found.code) == (400, "invalid_argument")
+    assert (ask.box / "a").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_what_was_changed_after_a_date_stays(ask: Client, method: str) -> None:
+    (ask.box / "a").write_bytes(b"old")
+    os.utime(ask.box / "a", (1_600_000_000.9, 1_600_000_000.9))
+    body, headers = (b"", {}) if method == "DELETE" else (b"new", _BINARY)
+    before, then = (formatdate(seconds, usegmt=True) for seconds in (1_599_999_999, 1_600_000_000))
+    found = ask(method, "files/a", body, {**headers, "If-Unmodified-Since": before})
+    assert (found.status, found.code, found.json()["data"]["sha256"]) == (
+        412,
+        "conflict",
+        hashlib.sha256(b"old").hexdigest(),
+    )
+    assert (ask.box / "a").read_bytes() == b"old"
+    # a date is nothing beside a version, and is not looked at where it is none
+    if method == "PUT":
+        both = {**headers, "If-Unmodified-Since": before, "If-Match": tag(b"old")}
+        assert ask(method, "files/a", b"old", both).status == 200
+        os.utime(ask.box / "a", (1_600_000_000.9, 1_600_000_000.9))
+        assert ask(method, "files/a", b"old", {**headers, "If-Unmodified-Since": "yesterday"}).status == 200
+        os.utime(ask.box / "a", (1_600_000_000.9, 1_600_000_000.9))
+    assert ask(method, "files/a", body, {**headers, "If-Unmodified-Since": then}).status == 200
+
+
+def test_what_is_not_there_has_no_date(ask: Client) -> None:
+    old = formatdate(0, usegmt=True)
+    assert ask("PUT", "files/new", b"x", If_Unmodified_Since=old).status == 201
+    assert ask("DELETE", "files/none", If_Unmodified_Since=old).code == "not_found"
 
 
 # -- deleting

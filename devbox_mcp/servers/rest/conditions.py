@@ -66,6 +66,11 @@ def last_modified(modified: float) -> str:
     return formatdate(min(max(modified, 0.0), _LAST), usegmt=True)
 
 
+def changed_after(until: float | None, modified: float) -> bool:
+    """Whether something was changed after a time of If-Unmodified-Since, which knows whole seconds."""
+    return until is not None and int(modified) > until
+
+
 def unmet(headers: Mapping[str, str], tag: Tag, modified: float) -> int | None:
     """Return the status that a GET or HEAD of this version is answered with by its conditions, 412 or 304; None
     where they are met. Raises ValueError for entity tags that are none."""
@@ -74,10 +79,8 @@ def unmet(headers: Mapping[str, str], tag: Tag, modified: float) -> int | None:
         listed = tags(wanted)
         if listed is not ANY and not any(one.names(tag) for one in listed):
             return 412
-    else:
-        until = date(headers.get("if-unmodified-since"))
-        if until is not None and int(modified) > until:
-            return 412
+    elif changed_after(date(headers.get("if-unmodified-since")), modified):
+        return 412
     held = headers.get("if-none-match")
     if held is not None:
         listed = tags(held)

@@ -35,6 +35,7 @@ _VERSION = (
     Header("X-Devbox-Info", "The file's FileInfo as ASCII JSON."),
 )
 _IF_MATCH = Header("If-Match", "Only this version: its sha256, or 12 hex digits and more of it, in quotes.")
+_UNMODIFIED = Header("If-Unmodified-Since", "Only if it was not changed since; of less use, as it counts in seconds.")
 _CHANGES = ("read_only", "escapes_root", "permission_denied", "denied", "conflict", "no_space", "busy")
 
 READ = Operation(
@@ -58,6 +59,7 @@ READ = Operation(
         Header("If-None-Match", "304 if it still is this version."),
         Header("If-Modified-Since", "304 if it was not changed since."),
         _IF_MATCH,
+        _UNMODIFIED,
     ),
     errors=("is_directory", "not_directory", "conflict", "range_not_satisfiable", "unsupported", "escapes_root"),
 )
@@ -190,7 +192,7 @@ WRITE = Operation(
     "The body becomes the file, atomically, and missing parents are made. A body that breaks off leaves the old file.",
     _WRITTEN,
     (EXECUTABLE, IN_PLACE),
-    (_IF_MATCH, Header("If-None-Match", "`*`: only if nothing is there.", "*"), *_DIGESTS),
+    (_IF_MATCH, Header("If-None-Match", "`*`: only if nothing is there.", "*"), _UNMODIFIED, *_DIGESTS),
     Body({"application/octet-stream": None, "*/*": None}, "The file's new bytes, of any media type."),
     (*_CHANGES, "is_directory", "not_directory", "too_large", "integrity", "cancelled"),
 )
@@ -211,7 +213,7 @@ APPEND = Operation(
     "The body is added at the end, atomically; a file that is not there is made.",
     _WRITTEN,
     (EXECUTABLE, IN_PLACE),
-    (_IF_MATCH, *_DIGESTS),
+    (_IF_MATCH, _UNMODIFIED, *_DIGESTS),
     _BYTES,
     (*_CHANGES, "is_directory", "not_directory", "too_large", "integrity", "cancelled"),
 )
@@ -226,6 +228,13 @@ async def append(call: Call) -> Response:
 async def _write(call: Call, mode: WriteMode) -> Response:
     path = call.path
     call.sandbox.require("write", path, Scope.WRITE)
+    if "content-range" in call.headers:
+        raise InvalidArgument(
+            "write",
+            path.text,
+            "a part of a file (Content-Range) is not written: the body would become the whole file",
+            hint="send the whole file, PATCH to append, or use a resumable upload",
+        )
     wanted = await Preconditions.of(call)
     digest = incoming.Digest.of(call.headers, "write", path.text)
     stream = incoming.without_trailer(call.request, "write", path.text, call.limits.file)
@@ -264,7 +273,7 @@ DELETE = Operation(
     "A link goes itself, never what it leads to.",
     {200: Answer("How many entries went.", json_of(telling.DeletedJson, {"deleted": 1}))},
     (RECURSIVE,),
-    (_IF_MATCH,),
+    (_IF_MATCH, _UNMODIFIED),
     errors=(*_CHANGES, "not_empty"),
 )
 

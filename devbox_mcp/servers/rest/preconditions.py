@@ -25,7 +25,8 @@ class Preconditions:
         Conflict where a condition is not met already."""
         headers = call.headers
         wanted, unless = headers.get("if-match"), headers.get("if-none-match")
-        if wanted is None and unless is None:
+        until = conditions.date(headers.get("if-unmodified-since")) if wanted is None else None
+        if wanted is None and unless is None and until is None:
             return _NONE
         try:
             listed = None if wanted is None else conditions.tags(wanted)
@@ -38,20 +39,26 @@ class Preconditions:
             return cls(create=True)
         if listed and len(listed) == 1 and not listed[0].weak and refused is None:
             return cls(if_match=listed[0].text)
-        return cls(if_match=await _looked_at(call, listed, refused or ()))
+        return cls(if_match=await _looked_at(call, listed, refused or (), until))
 
 
 _NONE = Preconditions()
 
 
 async def _looked_at(
-    call: Call, listed: tuple[conditions.Tag, ...] | None, refused: tuple[conditions.Tag, ...]
+    call: Call,
+    listed: tuple[conditions.Tag, ...] | None,
+    refused: tuple[conditions.Tag, ...],
+    until: float | None,
 ) -> str | None:
-    """Return the version that is there, if it is one of those that may be; None for nothing where that is right."""
+    """Return the version that is there, if it is one of those that may be, and not from after ``until``; None for
+    nothing where that is right."""
     try:
         info: FileInfo | None = await call.sandbox.stat(call.path, sha256=True)
     except NotFound:
         info = None
+    if info is not None and conditions.changed_after(until, info.modified):
+        raise Conflict(call.op, call.path.text, "it was changed after If-Unmodified-Since", sha256=info.sha256)
     if info is None or info.sha256 is None:
         if listed is None:
             return None
