@@ -61,6 +61,8 @@ class _Sync:
         self._transfer = Transfer(source.box, target.box, Output(), meter)
         #: Directories of the target that went, or would go, with everything in them.
         self._gone: set[str] = set()
+        #: Directories of the target that stay, because something excluded lies in them.
+        self._holding: set[str] = set()
 
     async def run(self, excluded: Policy) -> int:
         """Do it, and return the exit code of what failed first."""
@@ -75,17 +77,24 @@ class _Sync:
             warn("nothing was deleted, because not everything could be read or written")
         elif self._delete:
             for below in sorted(there.keys() - seen):
-                if not any(parent in self._gone for parent in _parents(below)):
+                if below in self._holding:
+                    warn(f"{self._target.box.spell(there[below].path)}: stays, for something excluded lies in it")
+                elif not any(parent in self._gone for parent in _parents(below)):
                     await self._remove(there[below], below)
         return self._transfer.failed
 
     async def _there(self, excluded: Policy) -> dict[str, FileInfo]:
-        """Return what is in the target by its path below it."""
+        """Return what is in the target by its path below it, and note what holds something excluded."""
         if await kind_of(self._target) is None:
             return {}
-        top = self._target.path
-        entries = walk(self._target.box, top, excluded=excluded, unreadable=self._transfer.fail)
-        return {info.path.below(top): info async for info in entries}
+        found = {}
+        async for info in walk(self._target.box, self._target.path, unreadable=self._transfer.fail):
+            below = info.path.below(self._target.path)
+            if excluded.denies(below):
+                self._holding.update(_parents(below))
+            else:
+                found[below] = info
+        return found
 
     async def _steps(self, excluded: Policy, there: dict[str, FileInfo], seen: set[str]) -> AsyncIterator[_Step]:
         top = self._source.path
@@ -110,11 +119,13 @@ class _Sync:
                 yield _Step(below, info, found)
 
     async def _make_way(self, found: FileInfo, below: str) -> bool:
-        if self._delete:
+        detail, hint = f"a {_kind(found)} is in the way", "--delete would replace it"
+        if below in self._holding:
+            detail, hint = f"{detail}, and something excluded lies in it", "move it away, or do not exclude it"
+        elif self._delete:
             await self._remove(found, below)
             return True
-        where = self._target.box.spell(found.path)
-        self._transfer.fail(Failed("exists", where, f"a {_kind(found)} is in the way", "--delete would replace it"))
+        self._transfer.fail(Failed("exists", self._target.box.spell(found.path), detail, hint))
         return False
 
     async def _remove(self, found: FileInfo, below: str) -> None:

@@ -62,6 +62,33 @@ def test_what_is_excluded_is_neither_copied_nor_deleted(command: Command, home: 
     assert names(home / "b") == {"README.md", "run.sh", "keep.bin"}
 
 
+def test_a_directory_stays_while_something_excluded_lies_in_it(command: Command, home: Path) -> None:
+    for name in ("old/.git/keep", "old/gone", "old/deep/gone", "old/deep/er/.git"):
+        (home / "b" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "b" / name).write_text("x")
+    (home / "b" / "more").mkdir()
+    arguments = ("sync", "--delete", "--exclude", ".git", "a", "b")
+    planned = command.run(*arguments, "-n")
+    done = command.run(*arguments)
+    assert (planned.returncode, done.returncode) == (0, 0)
+    assert set(planned.stdout.splitlines()) == set(done.stdout.splitlines())
+    assert {line for line in done.stdout.decode().splitlines() if line.startswith("deleted")} == {
+        "deleted  more/", "deleted  old/gone", "deleted  old/deep/gone",
+    }  # fmt: skip
+    assert "old: stays, for something excluded lies in it" in done.stderr.decode()
+    assert {name for name in names(home / "b") if name.startswith("old/")} >= {"old/.git/keep", "old/deep/er/.git"}
+
+
+def test_what_is_in_the_way_stays_with_something_excluded_in_it(command: Command, home: Path) -> None:
+    (home / "b" / "README.md" / ".git").mkdir(parents=True)
+    (home / "b" / "README.md" / ".git" / "keep").write_text("k")
+    (home / "b" / "README.md" / "inner").write_text("i")
+    done = command.run("sync", "--delete", "--exclude", ".git", "a", "b")
+    assert done.returncode == 4
+    assert "b/README.md: a directory is in the way, and something excluded lies in it" in done.stderr.decode()
+    assert {"README.md/.git/keep", "README.md/inner"} <= names(home / "b")
+
+
 @pytest.mark.parametrize("way", ["file", "link"])
 def test_what_is_in_the_way_stays_unless_delete_is_given(command: Command, home: Path, way: str) -> None:
     (home / "elsewhere").mkdir()
