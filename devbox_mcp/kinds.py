@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from devbox_mcp.backends.base import Backend
@@ -22,6 +24,9 @@ from devbox_mcp.guest.policy import Policy
 from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
 from devbox_mcp.writers import WritersLayer
+
+if TYPE_CHECKING:
+    from devbox_mcp.transports.kubernetes import PodAddress
 
 _ROOT = "?root="
 
@@ -45,11 +50,13 @@ class Opening:
 class Kind:
     """``shape`` is how its URL is written. ``default_name`` is what a devbox is called that was given no name, from
     what follows the scheme; ``open`` opens it. Both raise ValueError with what to write instead, ``open`` also
-    DevboxError where the devbox cannot be reached."""
+    DevboxError where the devbox cannot be reached. ``check`` looks, before anything is reached, for what no waiting
+    mends, and raises either."""
 
     shape: str
     default_name: Callable[[str], str]
     open: Callable[[str, Opening], Awaitable[Backend]]
+    check: Callable[[str], object] = str
 
 
 def open_directory(directory: str) -> Backend:
@@ -130,18 +137,30 @@ def _command(target: str) -> tuple[list[str], str | None]:
         raise ValueError(f"exec:{target} is no command: {error}") from None
 
 
+def _check_exec(target: str) -> None:
+    words, _ = _command(target)
+    if words and shutil.which(words[0]) is None:
+        raise ValueError(f"there is no program {words[0]!r} to start exec:{target} with; install it, or write its path")
+
+
 def _command_name(target: str) -> str:
     words, _ = _command(target)
     return words[-1] if words else "exec"
 
 
 async def _open_kubernetes(target: str, opening: Opening) -> Backend:
+    from devbox_mcp.transports.kubernetes import KubernetesTransport  # noqa: PLC0415  as above
+
+    address = _pod(target)
+    return await _open_there(lambda: KubernetesTransport(address), address.root, opening)
+
+
+def _pod(target: str) -> PodAddress:
     # imported late: aiohttp alone would double the local server's start
-    from devbox_mcp.transports.kubernetes import KubernetesTransport, PodAddress  # noqa: PLC0415
+    from devbox_mcp.transports.kubernetes import PodAddress  # noqa: PLC0415
 
     KUBERNETES.require()
-    address = PodAddress.parse(f"k8s:{target}")
-    return await _open_there(lambda: KubernetesTransport(address), address.root, opening)
+    return PodAddress.parse(f"k8s:{target}")
 
 
 def _pod_name(target: str) -> str:
@@ -198,7 +217,10 @@ def _http_name(target: str) -> str:
 
 def _http(scheme: str) -> Kind:
     return Kind(
-        f"{scheme}://HOST/v1/devboxes/NAME", _http_name, lambda target, opening: _open_http(target, opening, scheme)
+        f"{scheme}://HOST/v1/devboxes/NAME",
+        _http_name,
+        lambda target, opening: _open_http(target, opening, scheme),
+        lambda _target: HTTP.require(),
     )
 
 
@@ -209,7 +231,7 @@ def _policy(opening: Opening) -> Policy:
 #: By URL scheme.
 KINDS = {
     "local": Kind("local:DIR", lambda target: _resolved(target).name, _open_local),
-    "exec": Kind("exec:COMMAND?root=/DIR", _command_name, _open_exec),
-    "k8s": Kind("k8s://NAMESPACE/POD/CONTAINER?root=/DIR", _pod_name, _open_kubernetes),
+    "exec": Kind("exec:COMMAND?root=/DIR", _command_name, _open_exec, _check_exec),
+    "k8s": Kind("k8s://NAMESPACE/POD/CONTAINER?root=/DIR", _pod_name, _open_kubernetes, _pod),
     **{scheme: _http(scheme) for scheme in ("https", "http", "sealos+https", "sealos+http")},
 }

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devbox_mcp import paths
-from devbox_mcp.audit import AuditLog, NoAudit, audited, open_audit
+from devbox_mcp.absent import Absent
+from devbox_mcp.audit import AuditLog, NoAudit, open_audit
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.callers import OPERATOR, Caller
-from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound
+from devbox_mcp.errors import DevboxError, EscapesRoot, InvalidArgument, NotFound, Unavailable
 from devbox_mcp.kinds import KINDS, Opening
 from devbox_mcp.layers import FileSizeLayer, ReadOnlyLayer
 from devbox_mcp.limits import Limits
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 _NAMED = re.compile(r"(?P<name>[^=/]*)=(?P<url>.*)", re.DOTALL)
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+-]*):(?P<rest>.*)", re.DOTALL)
+#: Seconds in which devboxes are to be reached before the others are served over HTTP without them.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,53 +101,79 @@ async def _open(spec: DevboxSpec, opening: Opening, limits: Limits, audit: Audit
     return Sandbox(spec.name, backend, await backend.root(), limits, Recorder(audit, spec.name))
 
 
+async def _open_all(absent: Sequence[Absent], *, wait: float | None) -> list[Sandbox | Absent]:
+    """Open what can be within ``wait`` seconds: what is not reached does not keep the others from being served. With
+    None it takes as long as it takes, and one has to be there. Raises ValueError for what makes no sense, and
+    DevboxError."""
+    await asyncio.wait([one.begin() for one in absent], timeout=wait)
+    for one in absent:
+        if isinstance(one.failure, ValueError):
+            raise one.failure
+    if wait is None and absent[0].failure is not None and not any(one.sandbox for one in absent):
+        raise absent[0].failure
+    return [one.sandbox or one for one in absent]
+
+
 class Sandboxes:
-    """The open devboxes by name; the first is the default one."""
+    """The devboxes by name; the first is the default one. Those that are not reached yet are tried again whenever
+    they are asked for."""
 
     def __init__(
-        self, opened: Sequence[Sandbox], audit: AuditLog, caller: Caller = OPERATOR, tally: Tally | None = None
+        self,
+        devboxes: Sequence[Sandbox | Absent],
+        audit: AuditLog,
+        caller: Caller = OPERATOR,
+        tally: Tally | None = None,
     ) -> None:
-        self._by_name = {sandbox.name: sandbox for sandbox in opened}
+        self._by_name = {devbox.name: devbox for devbox in devboxes}
         self._audit = audit
         self._caller = caller
         #: What happens behind them.
         self.tally = tally or Tally()
 
     def called_by(self, caller: Caller) -> Sandboxes:
-        """Return those that a caller may reach, with its rights; the others do not exist for it. Only the whole is
-        to be closed."""
-        reached = [sandbox.called_by(caller) for sandbox in self if caller.may_reach(sandbox.name)]
-        return Sandboxes(reached, self._audit, caller, self.tally)
+        """Return those of all that a caller may reach, with its rights; the others do not exist for it. Only the
+        whole is to be closed."""
+        view = copy(self)
+        view._caller = caller  # noqa: SLF001  of its own kind
+        return view
 
     @classmethod
     async def open(cls, settings: Settings) -> Sandboxes:
-        """Open everything that is configured (the working directory if nothing is). Raises ValueError, OSError,
-        DevboxError."""
+        """Open everything that is configured (the working directory if nothing is). Over HTTP, what cannot be reached
+        is served all the same; over stdio something has to be there. Raises ValueError, OSError, DevboxError."""
         specs = parse_specs(settings.devboxes or (".",))
+        for spec in specs:
+            KINDS[spec.kind].check(spec.target)
         tally = Tally()
         # over stdio there is one client, and nobody whose requests wait for its writes
         writers = 0 if settings.http is None else settings.writers
         opening = Opening(settings.read_only, settings.deny, settings.force, writers=writers, tally=tally)
         key = None if settings.audit_key is None else settings.audit_key.get_secret_value()
         audit = open_audit(settings.audit_log, key, settings.audit_anchor, settings.veil)
-        opened: list[Sandbox] = []
+        absent = [Absent(spec.name, partial(_open, spec, opening, settings.limits, audit)) for spec in specs]
         try:
-            for spec in specs:
-                opened.append(await _open(spec, opening, settings.limits, audit))
+            devboxes = await _open_all(absent, wait=None if settings.http is None else _PATIENCE)
         except BaseException:
-            for sandbox in opened:
-                await sandbox.aclose()
+            for one in absent:
+                await one.aclose()
             audit.close()
             raise
-        return cls(opened, audit, tally=tally)
+        return cls(devboxes, audit, tally=tally)
 
     def __iter__(self) -> Iterator[Sandbox]:
-        return iter(self._by_name.values())
+        """Yield those that are open."""
+        return (self._met(devbox) for devbox in self._existing() if isinstance(devbox, Sandbox))
 
     @property
     def names(self) -> list[str]:
-        """The names, the default one first."""
-        return list(self._by_name)
+        """The names of all, the default one first."""
+        return [devbox.name for devbox in self._existing()]
+
+    @property
+    def absent(self) -> list[Absent]:
+        """Those that are not reached yet."""
+        return [devbox for devbox in self._existing() if isinstance(devbox, Absent)]
 
     @property
     def caller(self) -> Caller:
@@ -154,23 +187,69 @@ class Sandboxes:
 
     @property
     def default(self) -> Sandbox:
-        """The one that is meant where none is named. Raises NotFound for a caller who may reach none."""
-        for sandbox in self:
-            return sandbox
-        raise NotFound("resolve", ".", "there is no devbox that these credentials reach", hint="ask the operator")
+        """The one that is meant where none is named. Raises NotFound for a caller who may reach none, Unavailable
+        where it is not reached yet."""
+        return self.get(self._default_name(), "resolve")
+
+    def root_of(self, name: str) -> str | None:
+        """Return the root of one of the ``names``, None where it is not reached yet."""
+        devbox = self._by_name[name]
+        return devbox.root if isinstance(devbox, Sandbox) else None
 
     def get(self, name: str, op: str) -> Sandbox:
         """Return a devbox by name. Raises NotFound, which tells the names that the caller may reach, and Unavailable
-        where that cannot be recorded."""
-        sandbox = self._by_name.get(name)
-        if sandbox is not None:
-            return sandbox
-        self._audit.check(op, name)
-        with audited(self._audit, self._caller, name, op, "."):
+        where it is not reached yet or that cannot be recorded."""
+        return self._given(self._find(name), name, op)
+
+    async def reach(self, name: str | None, op: str) -> Sandbox:
+        """Return a devbox by name, or the default one, having tried to reach it if need be. Raises what ``get``
+        does."""
+        if name is None:
+            name = self._default_name()
+        devbox = self._find(name)
+        if isinstance(devbox, Absent):
+            with suppress(Unavailable):  # which is raised below, on record
+                devbox = await self._try(devbox, op)
+        return self._given(devbox, name, op)
+
+    async def probe(self, name: str) -> None:
+        """Find out whether a devbox answers, or by now can be reached; no operation to audit. Raises DevboxError."""
+        devbox = self._by_name[name]
+        await (await self._try(devbox, "probe") if isinstance(devbox, Absent) else devbox).probe()
+
+    async def _try(self, absent: Absent, op: str) -> Sandbox:
+        """Reach a devbox, from now on for everybody. Raises Unavailable."""
+        self._by_name[absent.name] = sandbox = await absent.reach(op)
+        return sandbox
+
+    def _existing(self) -> Iterator[Sandbox | Absent]:
+        """Yield what exists for the caller."""
+        return (devbox for devbox in self._by_name.values() if self._caller.may_reach(devbox.name))
+
+    def _default_name(self) -> str:
+        for devbox in self._existing():
+            return devbox.name
+        raise NotFound("resolve", ".", "there is no devbox that these credentials reach", hint="ask the operator")
+
+    def _find(self, name: str) -> Sandbox | Absent | None:
+        return self._by_name.get(name) if self._caller.may_reach(name) else None
+
+    def _given(self, devbox: Sandbox | Absent | None, name: str, op: str) -> Sandbox:
+        """Return a devbox as the caller meets it. Raises NotFound, Unavailable."""
+        if devbox is None:
             known = f"the devboxes are: {', '.join(self.names)}" if self.names else "ask the operator"
-            error = NotFound(op, name, "there is no devbox of this name", hint=known)
-            error.recorded = True
-            raise error
+            raise self._recorded(NotFound(op, name, "there is no devbox of this name", hint=known), name)
+        if isinstance(devbox, Absent):
+            raise self._recorded(devbox.refusal(op), name)
+        return self._met(devbox)
+
+    def _met(self, devbox: Sandbox) -> Sandbox:
+        return devbox if self._caller is OPERATOR else devbox.called_by(self._caller)
+
+    def _recorded(self, error: DevboxError, devbox: str, path: str = ".") -> DevboxError:
+        """Return it, on record. Raises Unavailable where that cannot be done."""
+        Recorder(self._audit, devbox, self._caller).refused(error.op, path, error)
+        return error
 
     async def resolve(self, devbox: str | None, path: str, op: str) -> tuple[Sandbox, SandboxPath]:
         """Return the devbox that is meant and the path in it.
@@ -181,10 +260,11 @@ class Sandboxes:
         uri = paths.split_uri(path)
         if devbox is not None or uri is not None:
             name = devbox if devbox is not None else uri[0] if uri is not None else ""
-            sandbox = self.get(name, op)
+            sandbox = await self.reach(name, op)
             return sandbox, await sandbox.parse(path, op)
-        if not paths.is_absolute(path) or len(self._by_name) == 1:
-            return self.default, await self.default.parse(path, op)
+        if not paths.is_absolute(path) or len(self.names) == 1:
+            sandbox = await self.reach(None, op)
+            return sandbox, await sandbox.parse(path, op)
         # those whose root begins the path come first: only of the others must it be asked, perhaps over a network
         for sandbox in sorted(self, key=lambda sandbox: paths.beneath(path, sandbox.root) is None):
             found = await sandbox.contains(path)
@@ -192,14 +272,20 @@ class Sandboxes:
                 return sandbox, found
         error: DevboxError = EscapesRoot(op, path, "this absolute path is outside the root of every devbox")
         if "\0" in path:
-            error = InvalidArgument(op, path, "the path holds a NUL character")
-        self._audit.check(op, path)
-        with audited(self._audit, self._caller, "", op, path):
-            error.recorded = True
-            raise error
+            raise self._recorded(InvalidArgument(op, path, "the path holds a NUL character"), "", path)
+        for absent in self.absent:
+            try:
+                sandbox = self._met(await self._try(absent, op))
+            except Unavailable as unavailable:  # so it cannot be told whether the path is in it
+                error = unavailable
+                continue
+            found = await sandbox.contains(path)
+            if found is not None:
+                return sandbox, found
+        raise self._recorded(error, "", path)
 
     async def aclose(self) -> None:
         """Close them all."""
-        for sandbox in self:
-            await sandbox.aclose()
+        for devbox in self._by_name.values():
+            await devbox.aclose()
         self._audit.close()

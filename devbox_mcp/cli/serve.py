@@ -256,6 +256,9 @@ async def _run(settings: Settings) -> None:
         _refuse(f"cannot open the devbox{which}: {error.detail}{hint}")
     except (OSError, ValueError) as error:
         _refuse(str(error))
+    for absent in sandboxes.absent:
+        why = absent.refusal("open")
+        typer.echo(f"devbox-mcp: devbox {absent.name}: {why.detail}; {why.hint}", err=True)
     try:
         await _serve(sandboxes, settings, pipes)
     finally:
@@ -290,7 +293,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
             _refuse(f"cannot listen on {settings.http}: {error.strerror}; choose another HOST:PORT")
         except ValueError as error:
             _refuse(str(error))
-        names = ", ".join(f"{sandbox.name} ({sandbox.root})" for sandbox in sandboxes)
+        names = ", ".join(f"{name} ({sandboxes.root_of(name) or 'not reached yet'})" for name in sandboxes.names)
         # the port may have been 0, for any that is free
         address = f"{settings.http.rpartition(':')[0]}:{listener.getsockname()[1]}"
         scheme = "http" if tls is None else "https"

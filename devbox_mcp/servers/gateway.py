@@ -7,6 +7,8 @@ WebSocket at all) → Fields (does it say one thing) → the doors.
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,7 +40,7 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     access = Access(settings)
     signer = UrlSigner(access, settings, sandboxes.audit)
     door.signer = signer
-    guard = Guard(settings, [sandbox.probe for sandbox in sandboxes], sandboxes.tally)
+    guard = Guard(settings, [partial(sandboxes.probe, name) for name in sandboxes.names], sandboxes.tally)
     api = rest.create(sandboxes, guard.rooms, settings.veil)
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))

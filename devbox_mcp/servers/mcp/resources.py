@@ -105,13 +105,13 @@ async def listed(sandboxes: Sandboxes) -> types.ListResourcesResult:
     return types.ListResourcesResult(
         resources=[
             types.Resource(
-                uri=f"devbox://{sandbox.name}/",
-                name=sandbox.name,
-                title=f"Devbox {sandbox.name}",
+                uri=f"devbox://{name}/",
+                name=name,
+                title=f"Devbox {name}",
                 description="The root directory; its text lists the URIs of what is in it.",
                 mime_type="text/uri-list",
             )
-            for sandbox in sandboxes
+            for name in sandboxes.names
         ]
     )
 

@@ -153,9 +153,11 @@ def instructions(sandboxes: Sandboxes, settings: Settings) -> str:
         else "Read before you edit; pass the sha256 you saw as if_match when others may write too.",
     ]
     room = _LONGEST_INSTRUCTIONS - sum(len(line.encode()) + 1 for line in lines)
-    for sandbox in sandboxes:
-        default = " (default)" if sandbox is sandboxes.default and len(sandboxes.names) > 1 else ""
-        line = f"devbox {sandbox.name}{default}: root {printable(sandbox.root)}"
+    names = sandboxes.names
+    for name in names:
+        default = " (default)" if name == names[0] and len(names) > 1 else ""
+        root = sandboxes.root_of(name)
+        line = f"devbox {name}{default}: {'not reached yet' if root is None else f'root {printable(root)}'}"
         room -= len(line.encode()) + 1
         if room < 0:
             lines.append("and more devboxes: stat . with devbox tells a root; an unknown devbox, the names")

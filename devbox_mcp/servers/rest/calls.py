@@ -39,12 +39,14 @@ class Call:
 
     @cached_property
     def sandbox(self) -> Sandbox:
-        """The devbox in the address. Raises NotFound for one that does not exist for the caller."""
-        name: str = self.request.path_params["devbox"]
-        every = self.service.sandboxes
-        if self.caller.may_reach(name) and name in every.names:
-            return every.get(name, self.op).called_by(self.caller)
-        return self.sandboxes.get(name, self.op)
+        """The devbox in the address. Raises NotFound for one that does not exist for the caller, and Unavailable."""
+        return self.sandboxes.get(self.request.path_params["devbox"], self.op)
+
+    async def reach(self) -> None:
+        """See that the devbox in the address, if one is, can be worked with. Raises what ``sandbox`` does."""
+        name = self.request.path_params.get("devbox")
+        if name is not None:
+            self.sandbox = await self.sandboxes.reach(name, self.op)
 
     @property
     def sandboxes(self) -> Sandboxes:

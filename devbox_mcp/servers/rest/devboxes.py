@@ -6,7 +6,7 @@ from pydantic import ConfigDict, with_config
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.rest.calls import Call, told
 from devbox_mcp.servers.rest.operations import Answer, Operation, Routes, json_of
 
@@ -21,8 +21,8 @@ class DevboxJson(TypedDict):
     """A devbox by name."""
 
     name: str
-    root: str
-    """as programs inside see it"""
+    root: str | None
+    """as programs inside see it; null while the devbox is not reached yet"""
     default: bool
     """meant where none is named"""
 
@@ -67,8 +67,8 @@ class DevboxDetailsJson(DevboxJson):
     limits: LimitsJson
 
 
-def _told(call: Call, sandbox: Sandbox) -> DevboxJson:
-    return {"name": sandbox.name, "root": sandbox.root, "default": sandbox.name == call.sandboxes.default.name}
+def _told(sandboxes: Sandboxes, name: str) -> DevboxJson:
+    return {"name": name, "root": sandboxes.root_of(name), "default": name == sandboxes.names[0]}
 
 
 LISTED = Operation(
@@ -80,7 +80,8 @@ LISTED = Operation(
 
 @ROUTES.add(LISTED)
 async def listed(call: Call) -> Response:
-    return told({"devboxes": [_told(call, sandbox) for sandbox in call.sandboxes]})
+    sandboxes = call.sandboxes
+    return told({"devboxes": [_told(sandboxes, name) for name in sandboxes.names]})
 
 
 DEVBOX = Operation(
@@ -95,7 +96,7 @@ async def devbox(call: Call) -> Response:
     sandbox = call.sandbox
     return told(
         {
-            **_told(call, sandbox),
+            **_told(call.sandboxes, sandbox.name),
             "capabilities": sorted(capability.value for capability in sandbox.capabilities),
             "limits": {name: getattr(sandbox.limits, name) for name in LimitsJson.__annotations__},
         }

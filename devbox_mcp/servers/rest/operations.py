@@ -119,6 +119,8 @@ class Routes:
 
 def _endpoint(operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await handler(Call(request, operation.op, operation.query))
+        call = Call(request, operation.op, operation.query)
+        await call.reach()
+        return await handler(call)
 
     return endpoint

@@ -86,7 +86,7 @@ class _PlainRoute(APIRoute):
 
 def _endpoint(handler: Handler, devboxes: Devboxes) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await handler(devboxes.of(request), request)
+        return await handler(await devboxes.of(request), request)
 
     return endpoint
 
@@ -98,15 +98,15 @@ async def _no_processes(_request: Request) -> Response:
 
 
 async def _any_answers(sandboxes: Sandboxes) -> bool:
-    async def answers(sandbox: Sandbox) -> bool:
+    async def answers(name: str) -> bool:
         try:
             async with asyncio.timeout(_PATIENCE):
-                await sandbox.probe()
+                await sandboxes.probe(name)
         except (DevboxError, TimeoutError):
             return False
         return True
 
-    return any(await asyncio.gather(*(answers(sandbox) for sandbox in sandboxes)))
+    return any(await asyncio.gather(*(answers(name) for name in sandboxes.names)))
 
 
 def _handle_failures(app: FastAPI) -> None:

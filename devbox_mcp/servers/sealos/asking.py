@@ -34,14 +34,14 @@ class Devboxes:
         self._sandboxes = sandboxes
         self._hosts = hosts
 
-    def of(self, request: Request) -> Sandbox:
-        """Return it. Raises NotFound for one that does not exist for the caller, NoDevbox."""
+    async def of(self, request: Request) -> Sandbox:
+        """Return it. Raises NotFound for one that does not exist for the caller, Unavailable, NoDevbox."""
         caller: Caller = request.scope["state"]["caller"]
         reached = self._sandboxes.called_by(caller)
         name = self._hosts.get(_host(request))
         if name is not None:
             try:
-                return reached.get(name, "request")
+                return await reached.reach(name, "request")
             except NotFound as error:
                 # a host's devbox is not named to whoever does not reach it
                 error.path, error.detail = ".", "these credentials reach no devbox here"
@@ -55,7 +55,7 @@ class Devboxes:
                     hint="ask the operator for a host name (--host-devbox HOST=DEVBOX), or for a key to one devbox",
                 )
             )
-        return reached.default
+        return await reached.reach(None, "request")
 
 
 def _host(request: Request) -> str:

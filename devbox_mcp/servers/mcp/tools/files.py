@@ -70,9 +70,9 @@ async def _both(
 ) -> tuple[Sandbox, SandboxPath, SandboxPath]:
     sandbox, from_path = await call.sandboxes.resolve(devbox, source, op)
     other, to_path = await call.sandboxes.resolve(devbox, destination, op)
-    if other is not sandbox and devbox is None and not destination.startswith(("/", "devbox://")):
+    if other.name != sandbox.name and devbox is None and not destination.startswith(("/", "devbox://")):
         other, to_path = sandbox, await sandbox.parse(destination, op)
-    if other is not sandbox:
+    if other.name != sandbox.name:
         raise InvalidArgument(
             op, destination, f"source and destination are in different devboxes ({sandbox.name}, {other.name})",
             hint="read it from one and write it to the other",

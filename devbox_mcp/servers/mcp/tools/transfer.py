@@ -92,11 +92,11 @@ async def upload_batch(
 async def _meant(call: Call, devbox: str | None, path: str) -> Sandbox:
     """Return the devbox of a batch whose first file has this path; a path that leads nowhere fails by itself later."""
     if devbox is not None:
-        return call.sandboxes.get(devbox, "write")
+        return await call.sandboxes.reach(devbox, "write")
     try:
         return (await call.sandboxes.resolve(None, path, "write"))[0]
     except DevboxError:
-        return call.sandboxes.default
+        return await call.sandboxes.reach(None, "write")
 
 
 async def _item(sandbox: Sandbox, file: Upload) -> BatchItem:

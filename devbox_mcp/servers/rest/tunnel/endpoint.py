@@ -42,7 +42,7 @@ async def endpoint(socket: WebSocket) -> None:
     service: Service = socket.scope["app"].state.service
     caller: Caller = socket.scope["state"]["caller"]
     try:
-        service.sandboxes.called_by(caller).get(socket.path_params["devbox"], "connect")
+        await service.sandboxes.called_by(caller).reach(socket.path_params["devbox"], "connect")
         if frames.PROTOCOL not in socket.scope["subprotocols"]:
             raise InvalidArgument("connect", "ws", f"ask for the subprotocol {frames.PROTOCOL}")
     except DevboxError as error:
