@@ -172,6 +172,10 @@ async def _write_alone(sandbox: Sandbox, item: BatchItem) -> Uploaded:
 
 def _encoded(content: str | bytes, encoding: str, path: PathText) -> bytes:
     if not isinstance(content, str):
+        try:
+            memoryview(content)  # bytes(5) would be five zeros
+        except TypeError:
+            raise TypeError(f"the content of a file is text or bytes, not {type(content).__name__}") from None
         return bytes(content)
     try:
         return content.encode(encoding)

@@ -36,7 +36,8 @@ class AsyncFile(anyio.AsyncFile[AnyStr]):
 class AsyncFiles(AsyncTransferring):
     """The files of a devbox. Paths are relative to the root, or absolute and beneath it; sizes are bytes, times
     seconds since 1970, versions sha256 in hex. Every method raises DevboxError and nothing else: Unavailable where
-    the devbox cannot be reached, EscapesRoot and InvalidArgument for paths, and what is written at each."""
+    the devbox cannot be reached, EscapesRoot and InvalidArgument for paths, and what is written at each. Only what is
+    of another type than it has to be is a TypeError, before anything is done."""
 
     @overload
     async def open(

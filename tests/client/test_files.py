@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,26 @@ def test_other_encodings_are_asked_for(box: Devbox, root: Path) -> None:
     with pytest.raises(errors.InvalidArgument, match="cannot be written as ascii"):
         box.fs.write_file("latin.txt", "é", encoding="ascii")
     assert (root / "latin.txt").read_bytes() == b"\xe9"
+
+
+@pytest.mark.parametrize("content", [5, 2**40, [65, 66], None, PurePosixPath("x")])
+def test_what_is_neither_text_nor_bytes_is_no_content(box: Devbox, root: Path, content: Any) -> None:
+    box.fs.write_file("count.txt", "old")
+    for call in (
+        lambda: box.fs.write_file("count.txt", content),
+        lambda: box.fs.append("count.txt", content),
+        lambda: box.fs.upload_files({"other.txt": "1", "count.txt": content}),
+        lambda: box.fs.upload_files({"other.txt": "1", "count.txt": content}, atomic=True),
+    ):
+        with pytest.raises(TypeError, match=f"is text or bytes, not {type(content).__name__}"):
+            call()
+    assert {path.name: path.read_text() for path in root.iterdir()} == {"count.txt": "old"}
+
+
+@pytest.mark.parametrize("content", [bytearray(b"AB"), memoryview(b"AB"), array("B", b"AB")])
+def test_whatever_lies_in_memory_is_written_as_it_is(box: Devbox, root: Path, content: Any) -> None:
+    box.fs.write_file("a.bin", content)
+    assert (root / "a.bin").read_bytes() == b"AB"
 
 
 def test_ranges_of_bytes(box: Devbox, root: Path) -> None:

@@ -14,8 +14,9 @@ from devbox_mcp.client.openfiles import open_file
 class Files(Transferring):
     """The files of a devbox. Paths are relative to the root, or absolute and beneath it; sizes are bytes, times
     seconds since 1970, versions sha256 in hex. Every method raises DevboxError and nothing else: Unavailable where
-    the devbox cannot be reached, EscapesRoot and InvalidArgument for paths, and what is written at each. Any number
-    of threads may call at once."""
+    the devbox cannot be reached, EscapesRoot and InvalidArgument for paths, and what is written at each. Only what is
+    of another type than it has to be is a TypeError, before anything is done. Any number of threads may call at
+    once."""
 
     @overload
     def open(
