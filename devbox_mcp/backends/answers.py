@@ -45,6 +45,8 @@ _INFO = {
     "target": _OPTIONAL_TEXT,
     "sha256": _OPTIONAL_TEXT,
 }
+#: Of a file of a batch.
+_ROWS = [(int, int, float, int, str, str, bool, previous, int) for previous in (type(None), str)]
 _FILE_TYPES = frozenset(get_args(FileType))
 _EVENT_TYPES = frozenset(get_args(EventType))
 #: Parts that no path beneath a root has: none at all, dots, a NUL.
@@ -178,20 +180,32 @@ def _event(found: Any) -> Event:
     )
 
 
-def outcomes(items: Sequence[BatchItem], found: Any) -> list[BatchOutcome]:
-    """Return what became of each file of a batch; errors come as GuestError or as its fields."""
+def outcomes(items: Sequence[BatchItem], found: Sequence[dict[str, Any]]) -> list[BatchOutcome]:
+    """Return what became of each file of a batch, as the guest tells it in process."""
     return [
         BatchOutcome(
             item.path,
             None if outcome["written"] is None else written(outcome["written"]),
-            None if outcome["error"] is None else _failure(outcome["error"]),
+            None if outcome["error"] is None else error("write", outcome["error"]),
         )
-        for item, outcome in zip(items, _list(found), strict=True)
+        for item, outcome in zip(items, found, strict=True)
     ]
 
 
-def _failure(found: Any) -> DevboxError:
-    return error("write", found) if isinstance(found, GuestError) else error_of("write", found)
+def rows(items: Sequence[BatchItem], found: Any) -> list[BatchOutcome]:
+    """Return the same from what a guest elsewhere sends: for each file a row, or the fields of an error."""
+    return [
+        _outcome_of_row(item.path, row) if type(row) is list else BatchOutcome(item.path, None, error_of("write", row))
+        for item, row in zip(items, _list(found), strict=True)
+    ]
+
+
+def _outcome_of_row(path: SandboxPath, row: list[Any]) -> BatchOutcome:
+    if tuple(map(type, row)) not in _ROWS:
+        raise TypeError("a row")
+    size, mode, modified, links, revision, sha256, created, previous, unlinked = row
+    info = FileInfo(path, "file", size, mode, modified, links, revision, sha256=sha256)
+    return BatchOutcome(path, Written(info, created, previous, unlinked))
 
 
 def error(op: str, failed: GuestError) -> DevboxError:

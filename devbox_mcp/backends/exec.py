@@ -297,7 +297,7 @@ class ExecBackend(Backend):
         ]  # fmt: skip
         body = joined([item.data for item in items])
         reply = await self._call("write_batch", {"items": plain, "atomic": atomic}, "write", path, body=body)
-        return parsed(lambda value: answers.outcomes(items, value), reply.value, "write", path)
+        return parsed(lambda value: answers.rows(items, value), reply.value, "write", path)
 
     async def upload_begin(
         self, path: SandboxPath, token: str, *, mode: WriteMode = "overwrite", if_match: str | None = None

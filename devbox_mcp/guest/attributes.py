@@ -20,18 +20,11 @@ def make_new(parent_fd: int, fd: int, name: str, executable: Optional[bool]) -> 
         os.fchmod(fd, with_executable(os.fstat(fd).st_mode & _PERMISSIONS, True))
 
 
-def keep(
-    fd: int,
-    old_fd: int,
-    executable: Optional[bool] = None,
-    new: Optional[os.stat_result] = None,
-    old: Optional[os.stat_result] = None,
-) -> None:
-    """Give ``fd``, which only its owner can read yet, what ``old_fd`` has; ``new`` and ``old`` are their stats, if
-    those are known. Where the owner or group cannot be kept
-    (only root may give files away) the file becomes no wider open for it."""
+def keep(fd: int, old_fd: int, executable: Optional[bool] = None, old: Optional[os.stat_result] = None) -> None:
+    """Give ``fd``, which only its owner can read yet, what ``old_fd`` has; ``old`` is its stat, if that is known.
+    Where the owner or group cannot be kept (only root may give files away) the file becomes no wider open for it."""
     old = old or os.fstat(old_fd)
-    mode = _keep_owner(fd, new or os.fstat(fd), old)
+    mode = _keep_owner(fd, os.fstat(fd), old)
     _keep_extended(fd, old_fd)
     # last, for an access list sets the mode's group bits, and a change of owner may clear some
     os.fchmod(fd, with_executable(mode, executable))

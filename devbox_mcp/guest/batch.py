@@ -2,13 +2,13 @@
 
 import itertools
 import stat
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 from . import targets
 from .beneath import Root
 from .drafts import Draft
 from .durable import already_made, flush_all, flushes_at_once
-from .errors import GuestError, from_os_error, os_errors
+from .errors import GuestError, from_os_error
 from .job import Job
 from .locks import Parent, locked
 from .places import Place
@@ -21,9 +21,17 @@ _WAVE = 1024  # files that are put in their places together
 _MANY = 16  # files that it pays to flush at once, with whatever others left unwritten
 
 
-def write_batch(root: Root, items: Sequence[Dict[str, Any]], job: Job, *, atomic: bool = False) -> List[Dict[str, Any]]:
-    """Write files: ``path``, ``data`` (bytes), ``executable`` and ``if_match`` of an item mean what they mean for
-    ``write``, and a path may occur once.
+def write_batch(
+    root: Root,
+    items: Sequence[Dict[str, Any]],
+    job: Job,
+    *,
+    atomic: bool = False,
+    verify: Callable[[], None] = lambda: None,
+) -> List[Dict[str, Any]]:
+    """Write files: ``path``, ``data``, ``executable`` and ``if_match`` of an item mean what they mean for ``write``,
+    and a path may occur once. Where the bytes are still to come, ``data`` waits for those of its file; each is called
+    once, in order, and ``verify`` behind the last. What they raise ends all, before anything has its name.
 
     Answers, for each item in order, ``path``, ``written`` (what ``write`` answers, or None) and ``error`` (a
     GuestError, or None). With ``atomic`` any error undoes everything, directories made on the way too; being killed
@@ -31,11 +39,20 @@ def write_batch(root: Root, items: Sequence[Dict[str, Any]], job: Job, *, atomic
     """
     files = [_File(item) for item in items]
     batch = _Batch(root, job)
+
+    def complete() -> None:
+        for file in files:
+            file.arrive()
+        verify()
+
     try:
         if atomic:
-            batch.write_all(files)
+            batch.write_all(files, complete)
         else:
-            batch.write_each(files)
+            batch.write_each(files, complete)
+    except BaseException:
+        batch.give_up()
+        raise
     finally:
         batch.close()
     return [{"path": file.path, "written": None if file.error else file.written, "error": file.error} for file in files]
@@ -46,7 +63,8 @@ class _File:
 
     def __init__(self, item: Dict[str, Any]) -> None:
         self.path: str = item["path"]
-        self.data: bytes = item["data"]
+        self.data = b""
+        self._coming: Union[bytes, Callable[[], bytes], None] = item["data"]
         self.executable: Optional[bool] = item.get("executable")
         self.if_match: Optional[str] = item.get("if_match")
         self.target: Optional[Target] = None
@@ -55,14 +73,21 @@ class _File:
         self.error: Optional[GuestError] = None
         self.previous: Optional[str] = None
 
+    def arrive(self) -> None:
+        """Wait for its bytes, whether it needs them or not: those of the next one come behind them."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            self.data = coming if isinstance(coming, bytes) else coming()
+
     def attempt(self, step: "Callable[[_File], None]") -> bool:
         """Take a step unless one failed before; return whether all went well so far."""
         if self.error is None:
             try:
-                with os_errors(self.path):
-                    step(self)
+                step(self)
             except GuestError as error:
                 self.error = error
+            except OSError as error:
+                self.error = from_os_error(error, self.path)
         return self.error is None
 
     def staged(self) -> Tuple[Target, Draft]:
@@ -85,18 +110,20 @@ class _Batch:
         self._made: List[str] = []
         self._drafts: List[Draft] = []
 
-    def write_each(self, files: Sequence[_File]) -> None:
-        """Write files, each for itself."""
+    def write_each(self, files: Sequence[_File], complete: Callable[[], None]) -> None:
+        """Write files, each for itself. ``complete`` waits for all that is still to come."""
         for wave in _waves(files):
             self._stage(wave)
+            complete()
             for run in _runs(wave):
                 self._publish_run(run)
             self._flush_parents(wave)
             self.close()
 
-    def write_all(self, files: Sequence[_File]) -> None:
-        """Write all of the files or none."""
+    def write_all(self, files: Sequence[_File], complete: Callable[[], None]) -> None:
+        """Write all of the files or none. ``complete`` as above."""
         self._stage(files)
+        complete()
         if not any(file.error for file in files):
             try:
                 with locked(self._parents.values(), self._job):
@@ -114,23 +141,28 @@ class _Batch:
 
     def _stage(self, files: Sequence[_File]) -> None:
         """Write all new content, and wait until the disk has it."""
-        at_once = len(files) >= _MANY
+        many = len(files) >= _MANY
+        together: List[_File] = []
         for start in range(0, len(files), _OPEN):
             few = files[start : start + _OPEN]
+            alone: List[_File] = []
             for file in few:
-                file.attempt(self._draft)
-                if file.error is None and not (at_once and self._flushes_at_once(file)):
-                    file.staged()[1].start_writing()
+                file.arrive()
+                if file.attempt(self._draft):
+                    target, draft = file.staged()
+                    if many and self._flushes_at_once(target.parent):
+                        together.append(file)
+                    else:
+                        draft.start_writing()
+                        alone.append(file)
+            for file in alone:
+                file.attempt(_flush)
             for file in few:
-                if file.error is None and not (at_once and self._flushes_at_once(file)):
-                    file.attempt(_flush)
                 if file.draft is not None:
                     file.draft.shut()
-        if at_once:
-            self._flush_at_once(files)
+        self._flush_at_once(together)
 
-    def _flushes_at_once(self, file: _File) -> bool:
-        parent = file.staged()[0].parent
+    def _flushes_at_once(self, parent: Parent) -> bool:
         device = parent.identity[0]
         if device not in self._at_once:
             self._at_once[device] = flushes_at_once(parent.fd)
@@ -154,8 +186,7 @@ class _Batch:
             draft.note_flushed()
 
         for file in files:
-            if file.error is None and self._flushes_at_once(file):
-                file.attempt(flush)
+            file.attempt(flush)
 
     def _draft(self, file: _File) -> None:
         """Write the file's new content beside it."""
@@ -169,6 +200,7 @@ class _Batch:
         self._drafts.append(draft)
         try:
             draft.fill((file.data,), self._job)
+            file.data = b""  # nothing needs it any more
             target.dress(draft)
         except (GuestError, OSError):
             draft.discard()  # at once, for on a full disk the others need its space
@@ -253,6 +285,11 @@ class _Batch:
             if file.error is None:
                 file.error = errors[file.staged()[0].parent]
         return not any(errors.values())
+
+    def give_up(self) -> None:
+        """Leave no directories behind either, in which nothing is."""
+        self.close()
+        self._root.remove_made(self._made)
 
     def close(self) -> None:
         """Remove what was not published, and close everything."""

@@ -26,7 +26,8 @@ class Draft:
     holds so far. Where the system fails, it raises OSError."""
 
     def __init__(self, parent: Parent, path: str, name: str, fd: int, digest: "Optional[hashlib._Hash]" = None) -> None:
-        """Take over the open file ``fd``, which is called ``name``; ``digest`` is that of all that it holds."""
+        """Take over the open file ``fd``, which is called ``name``; ``digest`` is that of all that it holds, None for
+        an empty one."""
         self.fd = fd
         self.digest = digest or hashlib.sha256()
         self._parent = parent
@@ -35,9 +36,7 @@ class Draft:
         self._pending = True
         self._flushed = False
         try:
-            #: Its stat, until it is given another owner.
-            self._begun: Optional[os.stat_result] = os.fstat(fd)
-            self.size = self._begun.st_size
+            self.size = 0 if digest is None else os.fstat(fd).st_size
             try_lock(fd)
         except OSError:
             self.discard()
@@ -97,14 +96,12 @@ class Draft:
     def become_new(self, executable: Optional[bool]) -> None:
         """Take on what a new file has; for a draft made with mode 0666."""
         self._flushed = False
-        self._begun = None
         attributes.make_new(self._parent.fd, self.fd, self._name, executable)
 
     def become_like(self, old_fd: int, old: os.stat_result, executable: Optional[bool] = None) -> None:
         """Take over what the file that is to be replaced, ``old_fd``, has."""
         self._flushed = False
-        begun, self._begun = self._begun, None
-        attributes.keep(self.fd, old_fd, executable, begun, old)
+        attributes.keep(self.fd, old_fd, executable, old)
 
     def set_mode(self, mode: int) -> None:
         """Set the permission bits."""

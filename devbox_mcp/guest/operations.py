@@ -4,6 +4,7 @@ An operation takes the request's ``args`` by name and returns plain JSON, or an 
 Rooms that are rarely needed are imported when they are: in a container, importing means compiling.
 """
 
+import functools
 import hashlib
 import os
 from contextlib import closing
@@ -228,22 +229,32 @@ def _upload_abandon(files: Files, request: Request) -> Any:
 
 def _write_batch(files: Files, request: Request) -> Any:
     items: List[Dict[str, Any]] = request.args["items"]
-    data = _Pieces(request.body)
+    data = _Pieces(request.body, request.sha256)
     for item in items:
-        item["data"] = data.take(item.pop("size"), item["path"])
-    data.end(request.sha256)
-    outcomes = _room("batch").write_batch(files.root, items, request.job, atomic=request.args["atomic"])
+        item["data"] = functools.partial(data.take, item.pop("size"), item["path"])
+    outcomes = _room("batch").write_batch(
+        files.root, items, request.job, atomic=request.args["atomic"], verify=data.verify
+    )
+    return [error_fields(outcome["error"]) if outcome["error"] else _row(outcome["written"]) for outcome in outcomes]
+
+
+def _row(written: Dict[str, Any]) -> List[Any]:
+    """Return what became of one file of a batch: without the names of fields, which would be most of an answer, and
+    the path, which the caller knows."""
+    info = written["info"]
     return [
-        {"written": outcome["written"], "error": outcome["error"] and error_fields(outcome["error"])}
-        for outcome in outcomes
-    ]
+        info["size"], info["mode"], info["modified"], info["links"], info["revision"], info["sha256"],
+        written["created"], written["previous"], written["unlinked"],
+    ]  # fmt: skip
 
 
 class _Pieces:
     """A stream of bytes, taken apart."""
 
-    def __init__(self, body: Iterable[bytes]) -> None:
+    def __init__(self, body: Iterable[bytes], sha256: Optional[Callable[[], str]]) -> None:
+        """``sha256`` tells, when all has come, what it is to hash to."""
         self._body = iter(body)
+        self._sha256 = sha256
         self._rest = memoryview(b"")
         self._digest = hashlib.sha256()
 
@@ -262,11 +273,11 @@ class _Pieces:
             size -= len(taken[-1])
         return b"".join(taken)
 
-    def end(self, sha256: Optional[Callable[[], str]]) -> None:
+    def verify(self) -> None:
         """Raise integrity where something is left over, or the bytes are not those that were hashed."""
         if self._rest or any(self._body):
             raise GuestError("integrity", ".", "there are more bytes than files")
-        if sha256 is not None and sha256() != self._digest.hexdigest():
+        if self._sha256 is not None and self._sha256() != self._digest.hexdigest():
             raise GuestError("integrity", ".", "the bytes that arrived are not the bytes that were sent")
 
 

@@ -86,8 +86,9 @@ class Target:
         return Draft.create(self.parent, self.path, 0o600 if self.exists else 0o666)
 
     def dress(self, draft: Draft) -> None:
-        """Give the draft the owner, mode and so on that the file has, or a new file is to have."""
-        opened = self._open_old()
+        """Give the draft the owner, mode and so on that the file has, or a new file is to have. Where nothing was seen
+        nobody looks again: ``publish`` does this anew for what has come since."""
+        opened = self._open_old() if self.exists else None
         if opened is None:
             draft.become_new(self._executable)
             if self._begun_on is not None:  # deleted since the draft was begun

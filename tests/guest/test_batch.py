@@ -107,6 +107,58 @@ class TestBoth:
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "d/f").read_bytes() == b"new"
 
+    def test_bytes_that_are_still_to_come(self, root, tmp_path, atomic, monkeypatch, leftovers):
+        """Files are made while the others' bytes are on their way, and have no names before all have come."""
+        monkeypatch.setattr(batch_room, "_WAVE", 7)
+        seen = []
+
+        def coming(number):
+            def data():
+                seen.append((number, len(leftovers()), len(list(tmp_path.glob("d/f*")))))
+                return b"%d" % number
+
+            return data
+
+        items = [item("d/f%d" % number, coming(number)) for number in range(20)]
+        items[3]["path"] = "../up"  # its bytes come all the same
+        outcomes = batch(root, *items, atomic=atomic, verify=lambda: seen.append("verify"))
+        come = seen[: seen.index("verify")]
+        assert [number for number, _, _ in come] == list(range(20))
+        assert [made for _, made, _ in come[:7]] == [0, 1, 2, 3, 3, 4, 5]
+        assert {named for _, _, named in come} == {0}
+        rest = "cancelled" if atomic else None
+        assert codes(outcomes) == [rest] * 3 + ["invalid_argument"] + [rest] * 16
+        assert [path.read_bytes() for path in tmp_path.glob("d/f19")] == ([] if atomic else [b"19"])
+        assert leftovers() == []
+
+    @pytest.mark.parametrize("where", ["data", "verify"])
+    def test_bytes_that_do_not_come(self, root, tmp_path, atomic, where, leftovers):
+        """What breaks off leaves nothing: the old file, no new one, no directory."""
+        (tmp_path / "old").write_bytes(b"old")
+
+        def fail():
+            raise GuestError("integrity", ".", "bytes are missing")
+
+        last = fail if where == "data" else b"new"
+        items = [item("d/e/f"), item("old"), item("last", last)]
+        with pytest.raises(GuestError) as caught:
+            batch(root, *items, atomic=atomic, verify=fail)
+        assert caught.value.code == "integrity"
+        assert [path.name for path in tmp_path.iterdir()] == ["old"]
+        assert (tmp_path / "old").read_bytes() == b"old"
+        assert leftovers() == []
+
+    def test_a_file_that_has_come_meanwhile_keeps_its_mode(self, root, tmp_path, atomic):
+        def meanwhile():
+            (tmp_path / "f").write_bytes(b"old")
+            (tmp_path / "f").chmod(0o640)
+
+        outcomes = batch(root, item("f"), atomic=atomic, verify=meanwhile)
+        assert codes(outcomes) == [None]
+        assert outcomes[0]["written"]["created"] is False
+        assert outcomes[0]["written"]["info"]["mode"] == stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+        assert (tmp_path / "f").read_bytes() == b"new"
+
     def test_handles_are_given_back(self, root, tmp_path, atomic):
         (tmp_path / "d").mkdir()
         before = os.listdir("/proc/self/fd")

@@ -413,6 +413,16 @@ class TestLinks:
         assert (tmp_path / "other").read_bytes() == b"other"
         assert leftovers() == []
 
+    def test_a_file_that_has_come_meanwhile_keeps_its_mode(self, root, tmp_path):
+        def body():
+            yield b"new"
+            (tmp_path / "f").write_bytes(b"old")
+            (tmp_path / "f").chmod(0o640)
+
+        assert write(root, "f", body(), Job())["created"] is False
+        assert (tmp_path / "f").read_bytes() == b"new"
+        assert mode_of(tmp_path / "f") == 0o640
+
     def test_a_file_that_is_deleted_meanwhile_is_made_again(self, root, tmp_path):
         (tmp_path / "f").write_bytes(b"old")
         (tmp_path / "f").chmod(0o640)

@@ -16,6 +16,7 @@ import pytest
 
 from devbox_mcp.backends.exec import ExecBackend
 from devbox_mcp.errors import Conflict, Integrity, Unavailable
+from devbox_mcp.models import BatchItem
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.session.calls import ConnectionLost
 from devbox_mcp.transfer import downloads, packing, uploads
@@ -386,3 +387,30 @@ async def test_nobody_waits_for_ever(open_backend: OpenBackend, root: Path) -> N
         await content.read()
     assert time.monotonic() - started < 60
     assert downloads._ATTEMPTS < 10
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 4), (2, 2)], ids=["other bytes", "too few", "too many"])
+async def test_a_batch_that_does_not_arrive_as_it_was_sent(
+    open_backend: OpenBackend, root: Path, sizes: tuple[int, int]
+) -> None:
+    backend = open_backend(CutTransport())
+    items = [
+        {"path": f"d/{number}", "size": size, "executable": None, "if_match": None} for number, size in enumerate(sizes)
+    ]
+    with pytest.raises(Integrity):
+        await backend._session.call(
+            "write_batch", {"items": items, "atomic": False}, op="write", path="d/0", body=pieces(b"12345"),
+            digest=hashlib.sha256(b"seen before"),
+        )  # fmt: skip
+    assert os.listdir(root) == []
+
+
+async def test_a_batch_that_is_cut(open_backend: OpenBackend, root: Path) -> None:
+    """Some files are made already when the connection breaks, and none of them has its name yet."""
+    transport = CutTransport((OPENING + 3 * MIB, NEVER))
+    items = [BatchItem(SandboxPath(f"d/{number}"), noise(100_000, number)) for number in range(50)]
+    with pytest.raises(ConnectionLost):
+        await open_backend(transport).write_batch(items)
+    with anyio.fail_after(20):
+        while os.listdir(root):  # noqa: ASYNC110  the guest needs a moment, as above
+            await anyio.sleep(0.05)
