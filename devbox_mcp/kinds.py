@@ -20,7 +20,7 @@ from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.errors import DevboxError, Unsupported
 from devbox_mcp.extras import HTTP, KUBERNETES
-from devbox_mcp.guest.policy import Policy
+from devbox_mcp.guest.policy import Policy, check_rule
 from devbox_mcp.tally import Tally
 from devbox_mcp.transports.base import ExecTransport
 from devbox_mcp.writers import WritersLayer
@@ -225,6 +225,8 @@ def _http(scheme: str) -> Kind:
 
 
 def _policy(opening: Opening) -> Policy:
+    for rule in opening.deny:
+        check_rule(rule)
     return Policy(opening.deny, opening.read_only)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -19,8 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from devbox_mcp.guest.errors import GuestError
-from devbox_mcp.guest.globs import Glob
+from devbox_mcp.guest.policy import check_rule
 from devbox_mcp.keys import Veil
 from devbox_mcp.limits import Limits, parse_size
 
@@ -37,9 +37,15 @@ DEFAULT_TOOLSETS = ("read", "write", "search", "transfer", "local", "watch")
 
 
 def _split(value: Any) -> Any:
-    """Let an environment variable hold a list: items separated by commas, those within a glob's braces excepted."""
+    """Let an environment variable hold a list: items separated by commas, those within a glob's braces excepted, or
+    a list of JSON."""
     if not isinstance(value, str):
         return value
+    if value.lstrip().startswith('["'):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('this begins as a list of JSON, and is none; write ["one", "two"] or one,two') from None
     items, depth = [""], 0
     for character in value:
         depth += (character == "{") - (character == "}")
@@ -67,8 +73,6 @@ _PREFIX = "DEVBOX_MCP_"
 #: Names the TOML file itself; read by the command.
 _CONFIG = _PREFIX + "CONFIG"
 #: For devboxes behind HTTP; read by ``credentials``.
-_API_KEY = _PREFIX + "API_KEY"
-#: The key for devboxes behind HTTP; read by whoever opens one (``devbox_mcp.credentials``).
 _API_KEY = _PREFIX + "API_KEY"
 #: What Kubernetes tells every pod in the namespace of a Service that is called devbox-mcp.
 _SERVICE_LINK = re.compile(
@@ -137,10 +141,7 @@ class Settings(BaseSettings):
     @classmethod
     def _valid_globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
-            try:
-                Glob(pattern)
-            except GuestError as error:
-                raise ValueError(f"{pattern!r} is no glob: {error.detail}") from None
+            check_rule(pattern)
         return value
 
     @field_validator("allow_local")

@@ -66,6 +66,8 @@ def test_two_loads_do_not_share_a_file(tmp_path: Path) -> None:
         (" .env , ,secrets/** ,", (".env", "secrets/**")),
         ("*.{key,pem},.env", ("*.{key,pem}", ".env")),
         ("{a,{b,c}}.txt,d", ("{a,{b,c}}.txt", "d")),
+        ('[".env", "*.{key,pem}"]', (".env", "*.{key,pem}")),
+        ("[ab]*,c", ("[ab]*", "c")),
         ("", ()),
     ],
 )
@@ -139,6 +141,14 @@ def test_settings_do_not_change() -> None:
         ({"deny": ["a\0b"]}, "NUL"),
         ({"deny": ["{a,b}" * 10]}, "alternatives"),
         ({"deny": "{a,b"}, "braces are not balanced"),
+        ({"deny": [".env,secrets"]}, "'.env,secrets' would protect nothing: give every rule by itself"),
+        ({"deny": ["a[,b"]}, "'a[,b' would protect nothing"),
+        ({"deny": ["d/../secrets"]}, "'d/../secrets' would protect nothing: write a path beneath the root"),
+        ({"deny": ["./secrets"]}, "'./secrets' would protect nothing"),
+        ({"deny": [" .env"]}, "' .env' would protect nothing: it begins or ends with a blank"),
+        ({"deny": ["!.env"]}, "'!.env' would protect nothing: no rule takes another back"),
+        ({"deny": ["secrets\\"]}, "a character is missing behind the backslash"),
+        ({"deny": '[".env", "secrets'}, "this begins as a list of JSON, and is none"),
         ({"http": "8000"}, "is not HOST:PORT; write 127.0.0.1:8000"),
         ({"http": ":8000"}, "is not HOST:PORT"),
         ({"http": "127.0.0.1"}, "is not HOST:PORT"),
@@ -322,3 +332,10 @@ async def test_a_root_by_way_of_a_link_is_where_the_link_leads(tmp_path: Path) -
         assert path.text == "a.txt"
     finally:
         await sandboxes.aclose()
+
+
+@pytest.mark.parametrize(
+    "rule", ["a[,]b", "{a,b}.key", r"a\,b", "/src/*.key", "[!]a", "a b", "..a", "secret/**", "[]]"]
+)
+def test_a_deny_rule_that_can_match_is_taken(rule: str) -> None:
+    assert load({"deny": [rule]}, None).deny == (rule,)

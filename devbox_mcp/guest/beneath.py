@@ -40,8 +40,8 @@ class Root:
             self.path = os.path.realpath(directory) if handle is None else directory
             # by what was given, which may be a link to a handle: its text may be another directory's name by now
             self.fd = os.open(directory, _PASS) if handle is None else handle
-        self.policy = policy or Policy()
         self._identity = _identity(os.fstat(self.fd))
+        self.policy = (policy or Policy()).beneath(self.rest_behind)
         self._openat2 = openat2.probe() if use_openat2 else None
         #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
         self.swept: Set[Tuple[int, int]] = set()

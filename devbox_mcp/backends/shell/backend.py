@@ -57,7 +57,7 @@ class ShellBackend(Composed):
         up, and ends itself when it is asked nothing for ``silence`` seconds. The transport stays the caller's.
         ``because`` says, for people, why a shell does the work."""
         super().__init__()
-        self._policy = policy or Policy()
+        self._policy = (policy or Policy()).beneath(lambda rule: _behind(root, rule))
         self._transport = transport
         self._because = because
         self.pool = Pool(transport, shell, root, patience, silence)
@@ -204,6 +204,12 @@ class ShellBackend(Composed):
             return await self._told(op, path.text, work, changes=True)
         except NotFound as error:
             raise _missing(error, if_match) from error
+
+
+def _behind(root: str, absolute: str) -> str | None:
+    """Return what an absolute path says behind the root, by its letters."""
+    inside = root.rstrip("/") + "/"
+    return absolute.removeprefix(inside) if root and absolute.startswith(inside) else None
 
 
 def _missing(error: NotFound, if_match: str | None) -> DevboxError:

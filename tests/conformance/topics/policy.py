@@ -43,6 +43,15 @@ class TestDenied(Topic):
             box, [*HIDDEN, "secret", "d/secret", "private", "secret/new/f", "new.key", "new/x.key"], Denied
         )
 
+    async def test_by_absolute_paths_beneath_the_root(self, open_box: Open) -> None:
+        root = await (await open_box()).backend.root()
+        box = await open_box(deny=[f"{root}/top", f"{root}/d/*.pem"])
+        box.make({"top/f": b"1", "d/a.pem": b"2", "d/top": b"3", "a.pem": b"4"})
+        await all_refuse(box, ["top", "top/f", "d/a.pem"], Denied)
+        names = set(await box.names(depth=2))
+        assert {"a.pem", "d/top"} <= names
+        assert not {"top", "top/f", "d/a.pem"} & names
+
     async def test_through_a_link(self, box: Box) -> None:
         targets = ["secret", "d/secret", "d/../secret", "{root}/secret", "to-secret", "secret/../secret"]
         box.make({"to-secret": Link("secret"), "d/secret/f": b""})
