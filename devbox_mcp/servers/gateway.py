@@ -45,7 +45,9 @@ def create_app(sandboxes: Sandboxes, settings: Settings, door: Door, host: str) 
     api.state.signer = signer
     api.router.routes.extend(metadata_routes(access, settings.public_url))
     mcp = http.create_app(door.server, settings, host)
-    doors = _Doors(mcp, api, sealos.create(sandboxes, settings), _OfEverybody(guard.metrics, sandboxes.audit))
+    doors = _Doors(
+        mcp, api, sealos.create(sandboxes, settings, guard.is_ready), _OfEverybody(guard.metrics, sandboxes.audit)
+    )
     # what comes over a WebSocket is a request like any other, from somebody who is known
     api.state.service.inside = guard.outside(Refusals(guard.inside(Fields(doors.api)), sandboxes.audit))
     identified = Identify(guard.inside(Handshakes(Fields(doors))), access, signer, sandboxes.audit, settings.public_url)

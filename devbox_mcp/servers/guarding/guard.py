@@ -45,6 +45,10 @@ class Guard:
         patient = Deadlines(app, self._settings.body_timeout, self.measures)
         return Throttle(Holding(patient, self.rooms), self._allowance, self._transfers, self.measures)
 
+    async def is_ready(self) -> bool:
+        """Return whether requests should be sent here."""
+        return await self._readiness.ask()
+
     def drain(self) -> None:
         """Say from now on that no requests should be sent here."""
         self._readiness.drain()

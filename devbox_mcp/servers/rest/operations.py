@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from devbox_mcp.callers import Scope
+from devbox_mcp.servers.plain import PlainRoute
 from devbox_mcp.servers.rest.calls import Call
 from devbox_mcp.servers.rest.parameters import Parameter
 
@@ -72,14 +72,6 @@ class Operation:
     def beneath(self, prefix: str) -> Operation:
         """Return the same with its whole path."""
         return replace(self, path=prefix + self.path)
-
-
-class PlainRoute(APIRoute):
-    """A route whose endpoint takes the request as it is: nothing is injected, so nothing is looked for."""
-
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # a coroutine function is what is meant
-        endpoint: Callable[[Request], Awaitable[Response]] = self.endpoint
-        return endpoint
 
 
 def json_of(kind: type[BaseModel] | Any, example: Any = None) -> Body:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +15,7 @@ from devbox_mcp.errors import DevboxError, Forbidden, InvalidArgument, NotFound,
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.access.refusals import refused
+from devbox_mcp.servers.plain import PlainRoute
 from devbox_mcp.servers.sealos import batches, files, searching
 from devbox_mcp.servers.sealos.answering import failed, succeeded
 from devbox_mcp.servers.sealos.asking import Devboxes, NoDevbox
@@ -24,7 +23,6 @@ from devbox_mcp.settings import Settings
 
 _HEALTH, _READY = "/health", "/health/ready"
 _PREFIX = "/api/v1"
-_PATIENCE = 5.0
 
 Handler = Callable[[Sandbox, Request], Awaitable[Response]]
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
@@ -49,12 +47,13 @@ def is_sealos(path: str) -> bool:
     return path in (_HEALTH, _READY) or path.startswith(f"{_PREFIX}/")
 
 
-def create(sandboxes: Sandboxes, settings: Settings) -> FastAPI:
-    """Return the application. It expects the caller in ``scope["state"]``."""
+def create(sandboxes: Sandboxes, settings: Settings, is_ready: Callable[[], Awaitable[bool]]) -> FastAPI:
+    """Return the application. It expects the caller in ``scope["state"]``; ``is_ready`` tells whether requests
+    should be sent here."""
     pairs = (item.partition("=") for item in settings.host_devboxes)
     devboxes = Devboxes(sandboxes, {host.lower(): name for host, _, name in pairs})
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    router = APIRouter(prefix=_PREFIX, route_class=_PlainRoute)
+    router = APIRouter(prefix=_PREFIX, route_class=PlainRoute)
     for method, name, handler in _ROUTES:
         router.add_api_route(f"/files/{name}", _endpoint(handler, devboxes), methods=[method])
     router.add_api_route("/process/{rest:path}", _no_processes, methods=["GET", "POST"])
@@ -67,21 +66,13 @@ def create(sandboxes: Sandboxes, settings: Settings) -> FastAPI:
         return succeeded({"healthStatus": "ok", "uptime": uptime, "version": __version__, "server": "devbox-mcp"})
 
     async def ready(_request: Request) -> Response:
-        good = await _any_answers(sandboxes)
+        good = await is_ready()
         return succeeded({"readinessStatus": "ready" if good else "not_ready", "workspace": good})
 
     app.router.add_route(_HEALTH, health, methods=["GET"])
     app.router.add_route(_READY, ready, methods=["GET"])
     _handle_failures(app)
     return app
-
-
-class _PlainRoute(APIRoute):
-    """A route whose endpoint takes the request as it is: nothing is injected, so nothing is looked for."""
-
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # a coroutine function is what is meant
-        endpoint: Callable[[Request], Awaitable[Response]] = self.endpoint
-        return endpoint
 
 
 def _endpoint(handler: Handler, devboxes: Devboxes) -> Callable[[Request], Awaitable[Response]]:
@@ -95,18 +86,6 @@ async def _no_processes(_request: Request) -> Response:
     raise Forbidden(
         "process", ".", "this server gives access to files; it runs no programs", hint="use the routes below files"
     )
-
-
-async def _any_answers(sandboxes: Sandboxes) -> bool:
-    async def answers(name: str) -> bool:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await sandboxes.probe(name)
-        except (DevboxError, TimeoutError):
-            return False
-        return True
-
-    return any(await asyncio.gather(*(answers(name) for name in sandboxes.names)))
 
 
 def _handle_failures(app: FastAPI) -> None:

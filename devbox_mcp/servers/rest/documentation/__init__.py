@@ -9,9 +9,10 @@ from functools import cache
 from starlette.requests import Request
 from starlette.responses import Response
 
+from devbox_mcp.servers.plain import PlainRoute
 from devbox_mcp.servers.rest.documentation.document import document
 from devbox_mcp.servers.rest.documentation.page import page
-from devbox_mcp.servers.rest.operations import Operation, PlainRoute
+from devbox_mcp.servers.rest.operations import Operation
 
 #: The page needs its own style and nothing else.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
