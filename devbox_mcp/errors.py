@@ -35,6 +35,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+_LONGEST, _BEGINNING = 4096, 200
+
 
 class DevboxError(Exception):
     """An operation that did not happen; nothing was changed unless the message says so."""
@@ -54,10 +56,17 @@ class DevboxError(Exception):
         self.data: dict[str, Any] = data
 
     def __str__(self) -> str:
-        text = f"{self.op} {printable(self.path)}: {self.detail} [{self.code}]"
+        text = f"{self.op} {printable(bounded(self.path))}: {bounded(self.detail)} [{self.code}]"
         text = f"{text}; {self.hint}" if self.hint else text
         # a detail may name a path, and undecodable bytes cannot be sent to anybody
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def bounded(text: str) -> str:
+    """Return text as an error repeats it: of what is longer than any path, the beginning, and how much more it is."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_BEGINNING]}… and {len(text) - _BEGINNING} characters more"
 
 
 def printable(text: str) -> str:

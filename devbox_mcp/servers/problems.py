@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from devbox_mcp.errors import DevboxError, printable
+from devbox_mcp.errors import DevboxError, bounded, printable
 
 _TYPE = "https://devbox-mcp.dev/errors/"
 
@@ -50,8 +50,8 @@ def fields(error: DevboxError) -> dict[str, Any]:
     found: dict[str, Any] = {
         "code": error.code,
         "op": error.op,
-        "path": printable(error.path),
-        "detail": printable(error.detail),
+        "path": printable(bounded(error.path)),
+        "detail": printable(bounded(error.detail)),
         "hint": error.hint,
         "retryable": error.retryable,
     }

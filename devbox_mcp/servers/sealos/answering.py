@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from devbox_mcp.errors import DevboxError, printable
+from devbox_mcp.errors import DevboxError, bounded, printable
 from devbox_mcp.servers.outgoing import Stream
 
 SUCCESS = 0
@@ -48,14 +48,14 @@ def failed(error: DevboxError, http: int = 200) -> Response:
         "status": STATUS.get(error.code, INTERNAL),
         "message": message_of(error),
         "code": error.code,
-        "path": printable(error.path),
+        "path": printable(bounded(error.path)),
     }
     return _json(fields, http)
 
 
 def message_of(error: DevboxError) -> str:
     """Return an error as one sentence."""
-    detail = printable(error.detail)
+    detail = printable(bounded(error.detail))
     return f"{detail}; {error.hint}" if error.hint else detail
 
 
