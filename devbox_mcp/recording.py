@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from devbox_mcp.audit import AuditLog, AuditRecord, audited, keep
+from devbox_mcp.audit import AuditLog, AuditRecord, audited, keep, refusal
 from devbox_mcp.callers import OPERATOR, Caller, Scope
 from devbox_mcp.errors import DevboxError, Forbidden
 from devbox_mcp.models import BatchItem, BatchOutcome
@@ -54,8 +53,7 @@ class Recorder:
         """Put on record what is refused before it becomes an operation, under the name that the caller has for it.
         Raises Unavailable where that cannot be done."""
         self._audit.check(op, name)
-        caller = self._caller
-        keep(self._audit, AuditRecord(time.time(), caller.name, self._devbox, op, name, caller.request_id, error.code))
+        keep(self._audit, refusal(self._caller, self._devbox, op, name, error.code))
         error.recorded = True
 
     def written(self, items: Sequence[BatchItem], outcomes: Sequence[BatchOutcome]) -> None:

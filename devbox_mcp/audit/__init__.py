@@ -7,7 +7,7 @@ stands in a file elsewhere, so that whatever is done to the log shows.
 from devbox_mcp.audit.chained import ChainedAudit
 from devbox_mcp.audit.followed import Followed
 from devbox_mcp.audit.lines import JsonLinesAudit
-from devbox_mcp.audit.records import AuditLog, AuditRecord, NoAudit, audited, keep, witnessed
+from devbox_mcp.audit.records import AuditLog, AuditRecord, NoAudit, audited, keep, refusal, witnessed
 from devbox_mcp.audit.verify import Trouble, Verdict, verify
 from devbox_mcp.keys import Veil
 
@@ -23,6 +23,7 @@ __all__ = [
     "audited",
     "keep",
     "open_audit",
+    "refusal",
     "verify",
     "witnessed",
 ]

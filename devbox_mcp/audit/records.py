@@ -36,6 +36,11 @@ class AuditRecord:
         return self.devbox != ""
 
 
+def refusal(caller: Caller, devbox: str, op: str, path: str, code: str) -> AuditRecord:
+    """Return the record of what was refused before it became an operation."""
+    return AuditRecord(time.time(), caller.name, devbox, op, path, caller.request_id, code)
+
+
 class AuditLog(Protocol):
     """Where records go. Nothing is done that cannot be recorded: ``check`` comes before an operation, and where a
     record could not be written it is kept, and whatever is asked next is refused until it is written. What is too

@@ -191,3 +191,12 @@ def test_a_replacement_that_makes_no_sense_changes_nothing(sealos: Sealos) -> No
     sealos.refused(sealos.post("replace", **{"files": ["a", "../b"], "from": "old", "to": "new"}), 1403)
     sealos.refused(sealos.post("replace", files=["a"], to="new"), 1400)
     assert (sealos.root / "a").read_text() == "old"
+
+
+def test_json_of_more_values_than_anything_takes_is_refused_unread(sealos: Sealos) -> None:
+    answer = sealos.client.post(
+        "/api/v1/files/replace",
+        content=b'{"files": [' + b"[]," * 100_000 + b"[]]}",
+        headers={"Content-Type": "application/json"},
+    )
+    assert "more than 100000 values" in sealos.refused(answer, 1400)

@@ -20,6 +20,7 @@ from devbox_mcp.errors import Cancelled, DevboxError, TooLarge
 from devbox_mcp.servers.access.hosts import AllowedHosts
 from devbox_mcp.servers.access.refusing import refuse
 from devbox_mcp.servers.guarding.bodies import SMALL, bodies_of
+from devbox_mcp.servers.sense import require_few
 from devbox_mcp.settings import Settings
 
 _PIECE = 1 << 20
@@ -62,12 +63,18 @@ class _Whole:
         try:
             if size > most:
                 raise _too_large(most)
-            given = _Given(await bodies_of(scope).whole(_pieces(receive, most), size, receive), receive)
+            given = _Given(await _whole(scope, receive, most, size), receive)
         except DevboxError as error:
             # of a client that has gone too: nothing is sent then, but it is on record
             await refuse(error, scope, receive, send)
             return
         await self._app(scope, given.receive, send)
+
+
+async def _whole(scope: Scope, receive: Receive, most: int, size: int) -> bytes:
+    body = await bodies_of(scope).whole(_pieces(receive, most), size, receive)
+    await require_few(body, "request")
+    return body
 
 
 async def _pieces(receive: Receive, most: int) -> AsyncIterator[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from devbox_mcp.audit import AuditRecord, keep
+from devbox_mcp.audit import keep, refusal
 from devbox_mcp.backends.base import Progress
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import DevboxError, InvalidArgument
@@ -24,14 +23,12 @@ from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.access.signing import UrlSigner
 from devbox_mcp.servers.mcp.results import error_result, failure
 from devbox_mcp.servers.mcp.zips import ZipStore
+from devbox_mcp.servers.sense import LONGEST_SHOWN, MOST_NAMES, MOST_VALUES, Values
 from devbox_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: Of one object; no tool takes nearly as many.
-_MOST_NAMES = 1000
 _MOST_TOLD = 10
-_LONGEST_SHOWN = 200
 
 Result = types.CallToolResult | types.InputRequiredResult
 
@@ -53,8 +50,7 @@ class Call:
 
     def refused(self, tool: str, code: str) -> None:
         """Put on record a call that never becomes an operation."""
-        caller = self.sandboxes.caller
-        keep(self.sandboxes.audit, AuditRecord(time.time(), caller.name, "", "call", tool, caller.request_id, code))
+        keep(self.sandboxes.audit, refusal(self.sandboxes.caller, "", "call", tool, code))
 
 
 Handler = Callable[..., Awaitable[Result]]
@@ -117,7 +113,7 @@ class Tool:
             validated = self.arguments.model_validate(_given(arguments))
         except _TooManyNames:
             call.refused(self.name, InvalidArgument.code)
-            return failure(f"{self.name}: an object has more than {_MOST_NAMES} names [invalid_argument]")
+            return failure(f"{self.name}: an object has more than {MOST_NAMES} names [invalid_argument]")
         except ValidationError as error:
             call.refused(self.name, InvalidArgument.code)
             return failure(_explain(self, error))
@@ -171,7 +167,7 @@ class _TooManyNames(Exception):
 def _given(value: Any) -> Any:
     """Drop what is null, at every depth: so strict models leave an argument out. Raises _TooManyNames."""
     if isinstance(value, dict):
-        if len(value) > _MOST_NAMES:
+        if len(value) > MOST_NAMES:
             raise _TooManyNames
         return {name: _given(inner) for name, inner in value.items() if inner is not None}
     return [_given(item) for item in value] if isinstance(value, list) else value
@@ -225,7 +221,7 @@ def _explain(tool: Tool, error: ValidationError) -> str:
     lines = []
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     for problem in problems[:_MOST_TOLD]:
-        where = ".".join(str(part) for part in problem["loc"])[:_LONGEST_SHOWN]
+        where = ".".join(str(part) for part in problem["loc"])[:LONGEST_SHOWN]
         if problem["type"] == "extra_forbidden":
             lines.append(f"there is no argument {where!r}; {tool.name} takes {', '.join(names)}")
         elif problem["type"] == "missing":
@@ -240,6 +236,10 @@ def _explain(tool: Tool, error: ValidationError) -> str:
 def json_list(value: Any) -> Any:
     """Accept a list that a client sent as its JSON text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
+        values = Values()
+        values.add(value.encode("utf-8", "surrogatepass"))
+        if values.count > MOST_VALUES:
+            return value
         try:
             return _given(json.loads(value))
         except ValueError:

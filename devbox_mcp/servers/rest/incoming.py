@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from devbox_mcp.errors import Cancelled, DevboxError, Integrity, InvalidArgument, TooLarge
 from devbox_mcp.servers.guarding.bodies import bodies_of
 from devbox_mcp.servers.rest.failures import HttpFailure
+from devbox_mcp.servers.sense import LONGEST_SHOWN, MOST_NAMES, require_few
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,9 +24,6 @@ SMALL = 1 << 20
 _SHA256 = re.compile(r"(?:\A|,)\s*sha-256\s*=\s*(?P<value>[^,]*)")
 #: 32 bytes.
 _BYTES = re.compile(r":(?P<base64>[A-Za-z0-9+/]{43}=):")
-#: Of one object; nothing here takes nearly as many.
-_MOST_KEYS = 1000
-_LONGEST_SHOWN = 200
 _DIGESTS = ("content-digest", "repr-digest")
 #: Says ``sha-256`` where the body's last 32 bytes are the sha256 of those before them.
 TRAILER = "X-Devbox-Trailer"
@@ -100,14 +98,15 @@ async def json_body(request: Request, op: str, model: type[M], most: int) -> M:
     """Return a JSON body as a model. Raises TooLarge, InvalidArgument, and HttpFailure for another media type."""
     require_type(request, op, ".", "application/json")
     body = await gathered(request, op, ".", most)
-    _require_few(body, op)
+    await require_few(body, op)
+    _require_once(body, op)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidArgument(op, ".", _first_of(error), hint="/docs shows the body that is meant") from None
 
 
-def _require_few(body: bytes, op: str) -> None:
+def _require_once(body: bytes, op: str) -> None:
     """Raise InvalidArgument for a key that is given twice: others on the way may have taken the other; and for more
     keys than anything takes: each would become an error of its own. What is no JSON is told by whoever reads it
     next."""
@@ -116,7 +115,7 @@ def _require_few(body: bytes, op: str) -> None:
     except _Twice as error:
         raise InvalidArgument(op, ".", f"the key {error.key[:60]!r} is given twice") from None
     except _Many:
-        raise InvalidArgument(op, ".", f"an object has more than {_MOST_KEYS} keys") from None
+        raise InvalidArgument(op, ".", f"an object has more than {MOST_NAMES} keys") from None
     except (ValueError, RecursionError):
         return
 
@@ -134,7 +133,7 @@ class _Many(Exception):
 
 
 def _once(pairs: list[tuple[str, object]]) -> None:
-    if len(pairs) > _MOST_KEYS:
+    if len(pairs) > MOST_NAMES:
         raise _Many
     seen: set[str] = set()
     for key, _ in pairs:
@@ -145,7 +144,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 def _first_of(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])[:_LONGEST_SHOWN]
+    where = ".".join(str(part) for part in first["loc"])[:LONGEST_SHOWN]
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 

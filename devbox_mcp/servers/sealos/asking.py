@@ -14,6 +14,7 @@ from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.guarding.bodies import bodies_of
+from devbox_mcp.servers.sense import LONGEST_SHOWN, require_few
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -99,11 +100,12 @@ async def json_body(request: Request, model: type[M], most: int, op: str) -> M:
     declared = request.headers.get("content-length", "")
     size = min(int(declared), most) if declared.isdigit() else most
     data = await bodies_of(request.scope).whole(body(request, most, op), size, request.receive)
+    await require_few(data, op)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        where = ".".join(str(part) for part in first["loc"])[:LONGEST_SHOWN] or "the body"
         raise InvalidArgument(op, ".", f"{where}: {first['msg']}") from None
 
 
