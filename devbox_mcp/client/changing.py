@@ -56,20 +56,20 @@ class AsyncChanging(AsyncReading):
     async def edit_file(
         self,
         path: PathText,
-        edits: Sequence[Edit | tuple[str, str]],
+        edits: Sequence[Edit | tuple[str, str] | Mapping[str, str | bool]],
         *,
         if_match: str | None = None,
         dry_run: bool = False,
         in_place: bool = False,
     ) -> Edited:
-        """Replace exact texts in a file, in order, all or none. An edit is ``Edit(old_text, new_text)`` or a pair of
-        these; ``old_text`` occurs once, unless ``Edit(…, replace_all=True)``. A line break in it matches the file's
-        own kind. With ``dry_run`` nothing is written, and the diff tells what would be.
+        """Replace exact texts in a file, in order, all or none. An edit is ``Edit(old_text, new_text)``, a pair of
+        these, or a mapping with these keys; ``old_text`` occurs once, unless ``Edit(…, replace_all=True)``. A line
+        break in it matches the file's own kind. With ``dry_run`` nothing is written, and the diff tells what would be.
 
         Raises EditMismatch, NotFound, Conflict, Unsupported for what is not UTF-8, TooLarge for files over 64 MiB.
         """
         sandbox, parsed = await self._connection.at(path, "edit")
-        wanted = [one if isinstance(one, Edit) else Edit(*one) for one in edits]
+        wanted = [_edit(one) for one in edits]
         return shapes.edit(await sandbox.edit(parsed, wanted, if_match=if_match, dry_run=dry_run, in_place=in_place))
 
     async def make_dir(self, path: PathText) -> bool:
@@ -168,6 +168,20 @@ async def _write_alone(sandbox: Sandbox, item: BatchItem) -> Uploaded:
         )
     except DevboxError as error:
         return Uploaded(item.path.text, None, error)
+
+
+def _edit(given: object) -> Edit:
+    """Return an edit as a caller may write it. Raises TypeError."""
+    try:
+        if isinstance(given, Mapping):
+            given = Edit(**given)
+        elif isinstance(given, tuple | list):
+            given = Edit(*given)
+    except TypeError:
+        pass  # too few parts, or others
+    if isinstance(given, Edit) and all(isinstance(text, str) for text in (given.old_text, given.new_text)):
+        return given
+    raise TypeError(f"an edit is an Edit, a pair of texts, or a mapping of old_text and new_text, not {given!r:.100}")
 
 
 def _encoded(content: str | bytes, encoding: str, path: PathText) -> bytes:

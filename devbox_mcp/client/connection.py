@@ -8,9 +8,9 @@ import re
 import threading
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from devbox_mcp.errors import InvalidArgument, Unavailable
 from devbox_mcp.kinds import Opening
@@ -20,6 +20,7 @@ from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.sandboxes import open_devbox
 
 PathText = str | os.PathLike[str]
+T = TypeVar("T")
 
 _ANY_SIZE = 1 << 48  # 15 digits, the most that a gateway reads
 #: What nobody should write into a URL, and some do.
@@ -31,6 +32,13 @@ LIMITS = Limits(text=16 * MIB, write=_ANY_SIZE, file=_ANY_SIZE, edit=64 * MIB, t
 def spelled(path: PathText) -> str:
     """Return a path as text. Raises TypeError."""
     return os.fspath(path)
+
+
+def listed(given: Sequence[T], name: str) -> tuple[T, ...]:
+    """Return what was given as a list. Raises TypeError for a single text, which would be a list of its letters."""
+    if isinstance(given, str | bytes | os.PathLike):
+        raise TypeError(f"{name} is a list, not {type(given).__name__}: write [{given!r:.100}]")
+    return tuple(given)
 
 
 class Loop(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from devbox_mcp.client.connection import Connection, PathText
+from devbox_mcp.client.connection import Connection, PathText, listed
 from devbox_mcp.client.files import AsyncFiles
 from devbox_mcp.kinds import Opening
 
@@ -32,7 +32,7 @@ class AsyncDevbox:
     ) -> None:
         """``api_key`` is for ``https://``; without it the environment and the credentials file are asked.
         ``read_only`` and the ``deny`` globs bind this box. ``force`` takes a whole file system or home directory."""
-        self._connection = Connection(devbox, Opening(read_only, tuple(deny), force, api_key))
+        self._connection = Connection(devbox, Opening(read_only, listed(deny, "deny"), force, api_key))
         self.fs = AsyncFiles(self._connection)
         """The files."""
 

@@ -9,7 +9,7 @@ from typing import overload
 
 from devbox_mcp.client import here
 from devbox_mcp.client.changing import AsyncChanging
-from devbox_mcp.client.connection import PathText
+from devbox_mcp.client.connection import PathText, listed
 from devbox_mcp.client.here import Sink, Source
 from devbox_mcp.client.sending import Progress, Sending, Wanted
 from devbox_mcp.client.shapes import Archived, Transferred
@@ -53,7 +53,7 @@ class AsyncTransferring(AsyncChanging):
         Raises NotFound, Unsupported where the devbox cannot make one.
         """
         sandbox = await self._connection.core.sandbox()
-        items = [(await self._connection.at(path, "archive"))[1] for path in paths]
+        items = [(await self._connection.at(path, "archive"))[1] for path in listed(paths, "paths")]
         archive = await sandbox.archive(items, on_progress=_quiet(on_progress))
         if to is None:
             return b"".join([chunk async for chunk in archive])

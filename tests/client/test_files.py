@@ -109,6 +109,36 @@ def test_append_edit_and_dry_run(box: Devbox, root: Path) -> None:
         box.fs.edit_file("a.txt", [("not there", "x")])
 
 
+def test_edits_are_written_as_in_every_other_door(box: Devbox, root: Path) -> None:
+    (root / "a.txt").write_text("old_text e e\n")
+    pairs: Any = [{"old_text": "old_text", "new_text": "1"}, ["1", "2"]]
+    box.fs.edit_file("a.txt", pairs)
+    box.fs.edit_file("a.txt", [{"old_text": "e", "new_text": "3", "replace_all": True}])
+    assert (root / "a.txt").read_text() == "2 3 3\n"
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        ["ab"], ("a", "b"), {"old_text": "a", "new_text": "b"}, [{"a", "b"}], [("a",)], [("a", 1)], [("a", b"b")],
+        [{"old_text": "a"}], [{"old_text": "a", "new_text": "b", "all": True}], [("a", "c"), None],
+    ],
+)  # fmt: skip
+def test_what_is_no_edit_changes_nothing(box: Devbox, root: Path, edits: Any) -> None:
+    (root / "a.txt").write_text("a old_text\n")
+    with pytest.raises(TypeError, match="an edit is an Edit, a pair of texts, or"):
+        box.fs.edit_file("a.txt", edits)
+    assert (root / "a.txt").read_text() == "a old_text\n"
+
+
+@pytest.mark.parametrize("one", ["ab", PurePosixPath("ab")])
+def test_a_single_text_is_no_list(box: Devbox, devbox: str, one: Any) -> None:
+    with pytest.raises(TypeError, match=r"paths is a list, not .*: write \[.*'ab'"):
+        box.fs.download_files(one)
+    with pytest.raises(TypeError, match="deny is a list"):
+        Devbox(devbox, deny=one)
+
+
 def test_directories(box: Devbox, root: Path) -> None:
     assert box.fs.make_dir("a/b") is True
     assert box.fs.make_dir("a/b") is False

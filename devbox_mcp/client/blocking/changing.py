@@ -50,15 +50,15 @@ class Changing(Reading):
     def edit_file(
         self,
         path: PathText,
-        edits: Sequence[Edit | tuple[str, str]],
+        edits: Sequence[Edit | tuple[str, str] | Mapping[str, str | bool]],
         *,
         if_match: str | None = None,
         dry_run: bool = False,
         in_place: bool = False,
     ) -> Edited:
-        """Replace exact texts in a file, in order, all or none. An edit is ``Edit(old_text, new_text)`` or a pair of
-        these; ``old_text`` occurs once, unless ``Edit(…, replace_all=True)``. A line break in it matches the file's
-        own kind. With ``dry_run`` nothing is written, and the diff tells what would be.
+        """Replace exact texts in a file, in order, all or none. An edit is ``Edit(old_text, new_text)``, a pair of
+        these, or a mapping with these keys; ``old_text`` occurs once, unless ``Edit(…, replace_all=True)``. A line
+        break in it matches the file's own kind. With ``dry_run`` nothing is written, and the diff tells what would be.
 
         Raises EditMismatch, NotFound, Conflict, Unsupported for what is not UTF-8, TooLarge for files over 64 MiB.
         """

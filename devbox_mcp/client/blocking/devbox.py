@@ -7,7 +7,7 @@ from typing import Self
 
 from devbox_mcp.client.blocking.files import Files
 from devbox_mcp.client.blocking.portal import Portal
-from devbox_mcp.client.connection import Connection, PathText
+from devbox_mcp.client.connection import Connection, PathText, listed
 from devbox_mcp.client.files import AsyncFiles
 from devbox_mcp.kinds import Opening
 
@@ -35,7 +35,7 @@ class Devbox:
         """``api_key`` is for ``https://``; without it the environment and the credentials file are asked.
         ``read_only`` and the ``deny`` globs bind this box. ``force`` takes a whole file system or home directory."""
         self._portal = Portal()
-        self._connection = Connection(devbox, Opening(read_only, tuple(deny), force, api_key), self._portal)
+        self._connection = Connection(devbox, Opening(read_only, listed(deny, "deny"), force, api_key), self._portal)
         self.fs = Files(AsyncFiles(self._connection), self._connection, self._portal)
         """The files."""
 
