@@ -22,7 +22,7 @@ class Policy:
         """Return the policy of a root, where a rule may be an absolute path that leads through it: ``rest_behind``
         tells what such a path says behind the root. The rule is kept as it is too, as a name beneath the root."""
         rests = [rest_behind(rule) for rule in self.deny if rule.startswith("/")]
-        found = tuple(rest for rest in rests if rest)
+        found = tuple("/" + rest for rest in rests if rest)  # anchored, as it was
         return Policy(self.deny + found, self.read_only) if found else self
 
     def denies(self, path: str) -> bool:
