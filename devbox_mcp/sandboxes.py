@@ -284,6 +284,20 @@ class Sandboxes:
                 return sandbox, found
         raise self._recorded(error, "", path)
 
+    async def resolve_beside(
+        self, other: Sandbox | None, devbox: str | None, path: str, op: str
+    ) -> tuple[Sandbox, SandboxPath]:
+        """Do as ``resolve`` for one of several paths that have to be of one devbox, ``other`` if it is known already.
+        A relative path is never taken for one of another devbox than the default one. Raises InvalidArgument."""
+        sandbox, parsed = await self.resolve(devbox, path, op)
+        if other is not None and other.name != sandbox.name:
+            error = InvalidArgument(
+                op, path, f"this is in the devbox {sandbox.name}, and what comes before it in {other.name}",
+                hint=f"pass devbox, or devbox://{other.name}/… if that is meant; one call works in one devbox",
+            )  # fmt: skip
+            raise self._recorded(error, sandbox.name, path)
+        return sandbox, parsed
+
     async def aclose(self) -> None:
         """Close them all."""
         for devbox in self._by_name.values():

@@ -88,11 +88,17 @@ async def test_source_and_destination_are_of_one_devbox(door: Door, tool: str) -
     door.make({"a.txt": "app"})
     text = await door.refused(tool, source="a.txt", destination="devbox://data/a.txt")
     assert "[invalid_argument]" in text
-    assert "different devboxes (app, data)" in text
+    assert "this is in the devbox data, and what comes before it in app" in text
     (other(door) / "b.txt").write_text("data")
-    answer = await door.call(tool, source="devbox://data/b.txt", destination="c.txt")
-    assert answer.data["destination"] == "c.txt"
-    assert (other(door) / "c.txt").read_text() == "data"
+    (other(door) / "c.txt").write_text("precious")
+    for source in ("devbox://data/b.txt", str(other(door) / "b.txt")):
+        text = await door.refused(tool, source=source, destination="c.txt", overwrite=True)
+        assert "this is in the devbox app, and what comes before it in data" in text
+        assert "devbox://data/" in text
+    assert (other(door) / "c.txt").read_text() == "precious"
+    answer = await door.call(tool, source="devbox://data/b.txt", destination="devbox://data/d.txt")
+    assert answer.data["destination"] == "d.txt"
+    assert (other(door) / "d.txt").read_text() == "data"
     await door.call(tool, source="a.txt", destination="d.txt", devbox="app")
     assert (door.box / "d.txt").exists()
 
@@ -101,11 +107,22 @@ async def test_a_batch_and_a_zip_are_of_one_devbox(door: Door) -> None:
     files = [{"path": "a.txt", "content": "x"}, {"path": "b.txt", "content": "y"}]
     await door.call("upload_batch", files=files, devbox="data")
     assert sorted(os.listdir(other(door))) == ["a.txt", "b.txt"]
-    answer = await door.call("download_zip", paths=[str(other(door) / "a.txt"), "b.txt"])
+    answer = await door.call("download_zip", paths=[str(other(door) / "a.txt"), "devbox://data/b.txt"])
     assert base64.b64decode(answer.only(types.EmbeddedResource).resource.blob)[:2] == b"PK"
-    assert door.box.exists()
-    text = await door.refused("download_zip", paths=["devbox://data/a.txt", "devbox://app/b.txt"])
-    assert "another devbox" in text
+    for second in ("b.txt", "devbox://app/b.txt", str(door.box / "b.txt")):
+        text = await door.refused("download_zip", paths=["devbox://data/a.txt", second])
+        assert "this is in the devbox app" in text
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_a_batch_never_writes_into_a_devbox_that_a_path_does_not_mean(door: Door, atomic: bool) -> None:
+    (other(door) / "b.txt").write_text("precious")
+    files = [{"path": str(other(door) / "a.txt"), "content": "x"}, {"path": "b.txt", "content": "y"}]
+    answer = await door.client.call_tool("upload_batch", {"files": files, "atomic": atomic})
+    assert "b.txt: this is in the devbox app, and what comes before it in data" in str(answer.content)
+    assert (other(door) / "b.txt").read_text() == "precious"
+    assert not (door.box / "b.txt").exists()
+    assert (other(door) / "a.txt").exists() is not atomic
 
 
 async def test_instructions_and_resources_name_both(door: Door) -> None:

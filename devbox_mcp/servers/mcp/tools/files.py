@@ -69,14 +69,7 @@ async def _both(
     call: Call, source: str, destination: str, devbox: str | None, op: str
 ) -> tuple[Sandbox, SandboxPath, SandboxPath]:
     sandbox, from_path = await call.sandboxes.resolve(devbox, source, op)
-    other, to_path = await call.sandboxes.resolve(devbox, destination, op)
-    if other.name != sandbox.name and devbox is None and not destination.startswith(("/", "devbox://")):
-        other, to_path = sandbox, await sandbox.parse(destination, op)
-    if other.name != sandbox.name:
-        raise InvalidArgument(
-            op, destination, f"source and destination are in different devboxes ({sandbox.name}, {other.name})",
-            hint="read it from one and write it to the other",
-        )  # fmt: skip
+    _, to_path = await call.sandboxes.resolve_beside(sandbox, devbox, destination, op)
     return sandbox, from_path, to_path
 
 

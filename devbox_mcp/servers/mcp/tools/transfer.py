@@ -66,19 +66,20 @@ async def upload_batch(
     devbox: Devbox = None,
 ) -> types.CallToolResult:
     """Write many files in one call, each replaced atomically, with a result for each. Parent directories are made."""
-    sandbox = await _meant(call, devbox, files[0].path)
+    sandbox = await call.sandboxes.reach(devbox, "write") if devbox is not None else None
     parsed: list[BatchItem | DevboxError] = []
     for file in files:
         try:
-            parsed.append(await _item(sandbox, file))
+            sandbox, path = await call.sandboxes.resolve_beside(sandbox, devbox, file.path, "write")
+            parsed.append(_item(path, file))
         except DevboxError as error:
             if atomic:
                 raise
             parsed.append(error)
     items = [item for item in parsed if isinstance(item, BatchItem)]
-    outcomes = iter(await sandbox.write_batch(items, atomic=atomic) if items else [])
+    uploaded = iter(await _uploaded(sandbox, items, atomic=atomic) if sandbox is not None and items else [])
     results = [
-        _failed(printable(file.path), one) if isinstance(one, DevboxError) else _uploaded(sandbox, next(outcomes))
+        _failed(printable(file.path), one) if isinstance(one, DevboxError) else next(uploaded)
         for file, one in zip(files, parsed, strict=True)
     ]
     failed = sum(not one.ok for one in results)
@@ -89,18 +90,7 @@ async def upload_batch(
     return answer
 
 
-async def _meant(call: Call, devbox: str | None, path: str) -> Sandbox:
-    """Return the devbox of a batch whose first file has this path; a path that leads nowhere fails by itself later."""
-    if devbox is not None:
-        return await call.sandboxes.reach(devbox, "write")
-    try:
-        return (await call.sandboxes.resolve(None, path, "write"))[0]
-    except DevboxError:
-        return await call.sandboxes.reach(None, "write")
-
-
-async def _item(sandbox: Sandbox, file: Upload) -> BatchItem:
-    path = await sandbox.parse(file.path, "write")
+def _item(path: SandboxPath, file: Upload) -> BatchItem:
     data = (
         decode_base64(file.content, "write", file.path)
         if file.encoding == "base64"
@@ -116,7 +106,11 @@ def _failed(path: str, error: Exception) -> UploadedFile:
     return UploadedFile(path=path, ok=False, error=text)
 
 
-def _uploaded(sandbox: Sandbox, outcome: BatchOutcome) -> UploadedFile:
+async def _uploaded(sandbox: Sandbox, items: list[BatchItem], *, atomic: bool) -> list[UploadedFile]:
+    return [_told(sandbox, outcome) for outcome in await sandbox.write_batch(items, atomic=atomic)]
+
+
+def _told(sandbox: Sandbox, outcome: BatchOutcome) -> UploadedFile:
     path = outcome.path.shown(sandbox.name)
     if outcome.written is None:
         return _failed(path, outcome.error or InvalidArgument("write", path, "nothing was written"))
@@ -142,8 +136,9 @@ async def download_zip(
     (`?offset=0&length=262144`), a big one with save_to. Links are stored as links; modes and times are kept."""
     if not paths:
         raise InvalidArgument("download_zip", ".", "paths is empty", hint="use . for everything")
-    sandbox, _ = await call.sandboxes.resolve(devbox, paths[0], "archive")
-    items = [await sandbox.parse(path, "archive") for path in paths]
+    sandbox, first = await call.sandboxes.resolve(devbox, paths[0], "archive")
+    rest = [await call.sandboxes.resolve_beside(sandbox, devbox, path, "archive") for path in paths[1:]]
+    items = [first, *(path for _, path in rest)]
     target = None if save_to is None else await destinations.locate(call, save_to, "save")
     if isinstance(target, types.InputRequiredResult):
         return target
