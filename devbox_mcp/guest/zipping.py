@@ -21,6 +21,7 @@ _SMALL = 16 << 10  # what is packed before its header is written
 #: What is packed or encrypted has about 160 different bytes among so many, at least 140; text and programs, which
 #: shrink, have no more than 100.
 _SAMPLE, _DIFFERENT = 256, 130
+_EVERY_BYTE = bytes(range(256))
 #: Within a fifth of level 6's size, at three times its speed.
 _LEVEL = 2
 _COMPRESSED = frozenset({
@@ -253,9 +254,14 @@ def _looks_packed(content: bytes) -> bool:
     middle = (len(content) - _SAMPLE) // 2
     return (
         middle >= 0
-        and len(set(content[middle : middle + _SAMPLE])) >= _DIFFERENT
-        and len(set(content[-_SAMPLE:])) >= _DIFFERENT
+        and _different_bytes(content[middle : middle + _SAMPLE]) >= _DIFFERENT
+        and _different_bytes(content[-_SAMPLE:]) >= _DIFFERENT
     )
+
+
+def _different_bytes(sample: bytes) -> int:
+    """Count them by what is left of all when these are taken away: a set takes ten times as long."""
+    return len(_EVERY_BYTE) - len(_EVERY_BYTE.translate(None, sample))
 
 
 def _deflated(content: bytes) -> bytes:
@@ -273,7 +279,7 @@ def _too_large(path: str, limit: str) -> GuestError:
 
 def _member_name(path: str, mode: int) -> str:
     """Return an entry's name in the zip. Names there are UTF-8; parts of other bytes are percent-encoded."""
-    name = "/".join(_encoded(part) for part in path.split("/"))
+    name = path if path.isascii() else "/".join(_encoded(part) for part in path.split("/"))
     return name + "/" if stat.S_ISDIR(mode) else name
 
 

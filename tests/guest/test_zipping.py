@@ -84,6 +84,8 @@ TEXT = b"the same again\n" * 30
         (TEXT + EVEN, zipfile.ZIP_DEFLATED),
         (TEXT, zipfile.ZIP_DEFLATED),
         (EVEN[:100] * 2, zipfile.ZIP_DEFLATED),
+        (EVEN[:129] * 2, zipfile.ZIP_DEFLATED),
+        (EVEN[:130] * 2, zipfile.ZIP_STORED),
     ],
 )
 def test_what_looks_packed_already_is_stored(content, method):
