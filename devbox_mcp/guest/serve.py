@@ -1,8 +1,9 @@
 """The program in the container: frames come by stdin, go by stdout, until nobody is there any more.
 
-One thread reads. What the kernel's caches answer it answers itself; the rest is work for other threads. It ends, and
-leaves no temporary and no process behind, with the end of its stdin, when stdout is broken, and when nothing was heard
-for too long: a connection that is cut somewhere on the way ends neither pipe.
+One thread reads. What the kernel's caches answer, and what is asked for while nothing else is, it answers itself; the
+rest is work for other threads. It ends, and leaves no temporary and no process behind, with the end of its stdin, when
+stdout is broken, and when nothing was heard for too long: a connection that is cut somewhere on the way ends neither
+pipe.
 """
 
 import fcntl
@@ -25,6 +26,7 @@ from .operations import OPERATIONS, Answer, Files, describe_process, error_field
 from .policy import Policy
 from .pool import Pool
 from .streams import Room
+from .turns import Turns, Work
 from .worker import Loader
 
 _READ = 256 << 10
@@ -76,6 +78,8 @@ class Server:
         self._loader = loader
         self._silence = _SILENCE
         self._heard = time.monotonic()
+        self._decoder = Decoder()
+        self._turns = Turns(self._read)
         self._workers = Pool(_WORKERS, "work")
         self._waiters = Pool(_WAITERS, "wait")
         self._calls: Dict[int, Call] = {}
@@ -84,22 +88,9 @@ class Server:
 
     def run(self) -> None:
         """Serve until the end."""
+        self._turns.start()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
-        decoder = Decoder()
-        while not self._output.broken:
-            try:
-                data = os.read(self._source, _READ)
-            except OSError:
-                return
-            if not data:
-                return
-            self._heard = time.monotonic()
-            try:
-                for frame in decoder.feed(data):
-                    self._take(frame)
-            except FrameError:
-                return
-            self._output.flush()
+        self._turns.wait()
 
     def close(self) -> None:
         """Stop everything, and wait until it is cleaned up. Of what is stopped here nothing is told: nobody asked."""
@@ -108,6 +99,7 @@ class Server:
             call.cancel()
         if self._files is not None:
             self._files.close()
+        self._turns.close(_PATIENCE)
         self._workers.close(_PATIENCE)
         self._waiters.close(_PATIENCE)
 
@@ -118,10 +110,35 @@ class Server:
         self.close()
         os._exit(1)
 
-    def _take(self, frame: Frame) -> None:
+    def _read(self) -> Optional[Work]:
+        """Take what comes, until there is a call that this thread shall do, or return None at the end."""
+        while not self._output.broken:
+            try:
+                data = os.read(self._source, _READ)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._heard = time.monotonic()
+            try:
+                found = self._decoder.feed(data)
+                for frame in found:
+                    call = self._take(frame)
+                    if call is None:
+                        continue
+                    if len(found) == len(self._calls) == 1 and self._turns.claim():
+                        return call.run
+                    self._workers.run(call.run)
+            except FrameError:
+                return None
+            self._output.flush()
+        return None
+
+    def _take(self, frame: Frame) -> Optional[Call]:
+        """Deal with a frame; return a call that is work for a thread."""
         if frame.kind == frames.REQUEST:
-            self._begin(frame)
-        elif frame.kind == frames.PING:
+            return self._begin(frame)
+        if frame.kind == frames.PING:
             self._output.send_later(frames.PONG, frame.id)
         elif frame.kind == frames.HELLO and self._files is None:
             self._hello(frame.meta)
@@ -132,6 +149,7 @@ class Server:
             call = self._calls.get(frame.id)
             if call is not None:  # else it is through already
                 call.take(frame)
+        return None
 
     def _hello(self, wanted: Dict[str, Any]) -> None:
         try:
@@ -145,18 +163,21 @@ class Server:
         about.update(version=frames.VERSION, python=platform.python_version())
         self._output.send_later(frames.HELLO, 0, about)
 
-    def _begin(self, frame: Frame) -> None:
+    def _begin(self, frame: Frame) -> Optional[Call]:
         name = frame.meta["op"]
         operation = OPERATIONS.get(name)
         files = self._files
         if operation is None or files is None or frame.id in self._calls:
             raise FrameError("a request that cannot be")
         if operation.now is not None and self._answered(frame, operation.now, files):
-            return
+            return None
         files.prepare(name)
         call = Call(frame, operation, files, self._output, self._calls, self._waiters.run, self._room)
         self._calls[frame.id] = call
-        (self._waiters if call.waits else self._workers).run(call.run)
+        if not call.waits:
+            return call
+        self._waiters.run(call.run)
+        return None
 
     def _answered(self, frame: Frame, now: Callable[[Files, Dict[str, Any]], Answer], files: Files) -> bool:
         """Answer at once if that can be done."""
