@@ -43,7 +43,14 @@ ROOM = 8 << 20
 
 _HEADER = struct.Struct("!BIII")
 _LITTLE = 4 << 10
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)
+
+
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_DECODE = json.JSONDecoder(parse_constant=_refuse).decode
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -159,7 +166,7 @@ class Decoder:
         if not len(text):
             return None
         try:
-            return json.loads(str(text, "utf-8", "surrogatepass"), parse_constant=_refuse)
+            return _DECODE(str(text, "utf-8", "surrogatepass"))
         except (ValueError, RecursionError) as error:
             raise FrameError("a frame whose meta is no JSON") from error
 
@@ -167,7 +174,3 @@ class Decoder:
 def _check_kind(kind: int) -> None:
     if not HELLO <= kind <= MORE:
         raise FrameError("there is no frame of kind %d" % kind)
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)

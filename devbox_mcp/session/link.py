@@ -44,8 +44,10 @@ class Link:
         self._heard = self._loop.time()
         self._hello: asyncio.Future[Any] = self._loop.create_future()
         self._bye = asyncio.Event()
+        self._decoder = Decoder()
         self._outgoing = Outgoing(channel, self._fail)
         self._tasks: set[asyncio.Task[None]] = set()
+        channel.deliver(self._hear)
         self._spawn(self._receive())
         self._beating = self._spawn(self._keep_alive())
 
@@ -182,18 +184,24 @@ class Link:
     # -- what comes in
 
     async def _receive(self) -> None:
-        decoder = Decoder()
+        """Take what does not come by itself, and learn of the end."""
         try:
             while data := await self._channel.receive():
-                self._heard = self._loop.time()
-                for frame in decoder.feed(data):
-                    self._take(frame)
+                self._hear(data)
         except DevboxError as error:
             self._fail(error)
-        except FrameError as error:
-            self._fail(Integrity("session", ".", f"what came from the guest is not to be trusted: {error}"))
         else:
             self._fail(Unavailable("session", ".", "the guest has ended"))
+
+    def _hear(self, data: bytes | memoryview) -> None:
+        if self._failure is not None:
+            return
+        self._heard = self._loop.time()
+        try:
+            for frame in self._decoder.feed(data):
+                self._take(frame)
+        except FrameError as error:
+            self._fail(Integrity("session", ".", f"what came from the guest is not to be trusted: {error}"))
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == frames.PONG:

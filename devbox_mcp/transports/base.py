@@ -11,7 +11,7 @@ started there. Their path is ``.``, their hint what to do next.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -39,6 +39,10 @@ class Channel(ABC):
         """Write a few bytes where that needs no waiting, and return whether it was done: all of them or none. To be
         called while nobody sends; never raises."""
         return False
+
+    def deliver(self, take: Callable[[bytes | memoryview], None]) -> None:  # noqa: B027  what a channel may be able to do
+        """Have what comes from stdout handed over as it comes, without a task that wakes up for it: ``receive`` then
+        only tells the end. ``take`` never raises, and takes whatever comes."""
 
     @abstractmethod
     async def receive(self) -> bytes:

@@ -152,6 +152,29 @@ async def test_a_slow_receiver_makes_the_server_wait_and_misses_nothing(tmp_path
     assert hashlib.sha256(received).digest() == digest.digest()
 
 
+async def test_what_comes_is_handed_over_in_order(tmp_path):
+    """What came before somebody asked for that is, too; then only the end is told."""
+    taken, goes_on = [], asyncio.Event()
+
+    async def speak(session):
+        await session.send(b"\1a")
+        await session.send(b"\1b")
+        await goes_on.wait()
+        await session.send(b"\2not this")
+        await session.send(b"\1c")
+        await session.send(SUCCESS)
+
+    async with running(ExecDouble(speak), tmp_path) as channel:
+        while channel._size < 2:  # noqa: ASYNC110  what is received would not be there any more
+            await asyncio.sleep(0.01)
+        channel.deliver(lambda data: taken.append(bytes(data)))
+        assert taken == [b"a", b"b"]
+        goes_on.set()
+        assert await channel.receive() == b""
+        assert taken == [b"a", b"b", b"c"]
+        assert await channel.exit() == Exit(0, "not this")
+
+
 async def test_a_server_that_does_not_read_makes_the_sender_wait(tmp_path):
     done = asyncio.Event()
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -42,6 +42,7 @@ class PodChannel(Channel):
         self._place = place
         self._parts: deque[memoryview] = deque()
         self._size = 0
+        self._deliver: Callable[[bytes | memoryview], None] | None = None
         self._received = False
         self._tail = b""
         self._ended: Ended | None = None
@@ -72,6 +73,14 @@ class PodChannel(Channel):
         if len(data) > MESSAGE or self._finished.is_set() or not self._stdin_open:
             return False
         return self._line.send_now(data)
+
+    def deliver(self, take: Callable[[bytes | memoryview], None]) -> None:
+        self._deliver = take
+        self._received = self._received or bool(self._parts)
+        while self._parts:
+            take(self._parts.popleft())
+        self._size = 0
+        self._room.set()
 
     async def receive(self) -> bytes:
         while not self._parts:
@@ -165,7 +174,10 @@ class PodChannel(Channel):
         return True
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, Stdout):
+        if isinstance(event, Stdout) and self._deliver is not None:
+            self._received = True
+            self._deliver(event.data)
+        elif isinstance(event, Stdout):
             self._parts.append(event.data)
             self._size += len(event.data)
             self._news.set()
