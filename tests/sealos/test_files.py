@@ -102,6 +102,17 @@ def test_a_form_is_written(sealos: Sealos) -> None:
     sealos.refused(sealos.client.post("/api/v1/files/write", data={"path": "x"}, files={"odd": ("f", b"x")}), 1400)
 
 
+@pytest.mark.parametrize(("behind", "said"), [("path", "path before file"), ("file", "more than one file")])
+def test_what_comes_behind_the_file_of_a_form_is_refused_before_it_is_written(
+    sealos: Sealos, behind: str, said: str
+) -> None:
+    (sealos.root / "q").write_bytes(b"old")
+    for size in (3, 3 << 20):
+        form = [("file", ("q", os.urandom(size))), (behind, (None, b"elsewhere"))]
+        assert said in sealos.refused(sealos.client.post("/api/v1/files/write", files=form), 1400)
+    assert [(path.name, path.read_bytes()) for path in sealos.root.iterdir()] == [("q", b"old")]
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [

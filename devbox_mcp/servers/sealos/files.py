@@ -18,10 +18,12 @@ from devbox_mcp.paths import LONGEST, SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.sealos.answering import streamed, succeeded
 from devbox_mcp.servers.sealos.asking import absolute, body, flag, given, json_body, number, parameter, place
-from devbox_mcp.servers.sealos.forms import Form
+from devbox_mcp.servers.sealos.forms import Form, Part
 
 #: Entries of a listing unless asked for more, and at most; how far into one.
 _LISTED, _MOST_LISTED, _FARTHEST = 100, 10_000, 1_000_000
+#: What the part of a form is called that is the file.
+_FILE = ("file", "files")
 
 
 class Written(BaseModel):
@@ -131,17 +133,25 @@ def _decoded(asked: Written) -> bytes:
 async def _write_form(sandbox: Sandbox, request: Request) -> Response:
     form = Form(request.headers["content-type"], body(request, 2 * sandbox.limits.file, "write"))
     path: str | None = None
-    answer: Response | None = None
-    async for part in form.parts():
+    parts = form.parts()
+    async for part in parts:
         if part.name == "path":
             path = await part.text(LONGEST)
-        elif part.name in ("file", "files"):
-            if answer is not None:
-                raise InvalidArgument("write", ".", "the form has more than one file", hint="use files/batch-upload")
-            answer = await _write(sandbox, path or part.filename or "", part.chunks())
-    if answer is None:
-        raise InvalidArgument("write", ".", "the form has no part file")
-    return answer
+        elif part.name in _FILE:
+            return await _write(sandbox, path or part.filename or "", _last(part, parts))
+    raise InvalidArgument("write", ".", "the form has no part file")
+
+
+async def _last(file: Part, parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
+    """Pass a file on, and read the form to its end before whoever writes it knows that it is complete. Raises
+    InvalidArgument where what follows says that it, or something else, was to be written elsewhere."""
+    async for chunk in file.chunks():
+        yield chunk
+    async for part in parts:
+        if part.name == "path":
+            raise InvalidArgument("write", ".", "the part path comes behind the file", hint="send path before file")
+        if part.name in _FILE:
+            raise InvalidArgument("write", ".", "the form has more than one file", hint="use files/batch-upload")
 
 
 async def _write(sandbox: Sandbox, text: str, data: bytes | AsyncIterator[bytes]) -> Response:
