@@ -92,6 +92,15 @@ def test_bytes_are_written(sealos: Sealos) -> None:
     sealos.refused(sealos.client.post("/api/v1/files/write", content=data, headers=headers), 1400)
 
 
+def test_a_part_of_a_file_does_not_become_the_whole(sealos: Sealos) -> None:
+    (sealos.root / "f").write_bytes(b"0123456789")
+    part = {"Content-Range": "bytes 8-9/10"}
+    for body in ({"content": b"89"}, {"json": {"path": "f", "content": "89"}}, {"files": {"file": ("f", b"89")}}):
+        answer = sealos.client.post("/api/v1/files/write", params={"path": "f"}, headers=part, **body)
+        assert "the whole file" in sealos.refused(answer, 1400)
+    assert (sealos.root / "f").read_bytes() == b"0123456789"
+
+
 def test_a_form_is_written(sealos: Sealos) -> None:
     data = os.urandom(3 << 20)
     answer = sealos.client.post("/api/v1/files/write", data={"path": "d/f"}, files={"file": ("other", data)})

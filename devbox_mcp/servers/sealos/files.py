@@ -109,6 +109,9 @@ async def read(sandbox: Sandbox, request: Request) -> Response:
 
 
 async def write(sandbox: Sandbox, request: Request) -> Response:
+    if "content-range" in request.headers:
+        detail = "a part of a file (Content-Range) is not written: the body would become the whole file"
+        raise InvalidArgument("write", ".", detail, hint="send the whole file")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         asked = await json_body(request, Written, sandbox.limits.body, "write")
