@@ -303,6 +303,17 @@ def test_a_body_over_the_limit_is_refused_and_names_it(ask: Client, declared: bo
     assert (ask.box / "a").read_bytes() == b"old"
 
 
+def test_the_sha256_behind_a_body_does_not_count(ask: Client) -> None:
+    most = 8 << 20
+    for size, status in ((most, 201), (most + 1, 413)):
+        data = bytes(size)
+        found = ask("PUT", "files/a", data + hashlib.sha256(data).digest(), X_Devbox_Trailer="sha-256")
+        assert found.status == status
+    assert found.json()["detail"].startswith(f"the body is larger than {most} bytes")
+    assert found.json()["data"]["limit"] == most
+    assert (ask.box / "a").stat().st_size == most
+
+
 def test_patch_appends(ask: Client) -> None:
     binary = {"Content-Type": "application/octet-stream"}
     assert ask("PATCH", "files/a", b"one\n", binary).status == 201

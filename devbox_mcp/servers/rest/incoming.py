@@ -34,16 +34,17 @@ def too_large(op: str, path: str, most: int) -> TooLarge:
     return TooLarge(op, path, f"the body is larger than {most} bytes", hint="send less in one request", limit=most)
 
 
-async def pieces(request: Request, op: str, path: str, most: int) -> AsyncIterator[bytes]:
-    """Yield a body as it arrives. Raises TooLarge, and Cancelled where it ends before its end."""
+async def pieces(request: Request, op: str, path: str, most: int, trailer: int = 0) -> AsyncIterator[bytes]:
+    """Yield a body as it arrives, at most so many bytes and a ``trailer``. Raises TooLarge, and Cancelled where it
+    ends before its end."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
+    if declared.isdigit() and int(declared) > most + trailer:
         raise too_large(op, path, most)
     arrived = 0
     try:
         async for piece in request.stream():
             arrived += len(piece)
-            if arrived > most:
+            if arrived > most + trailer:
                 raise too_large(op, path, most)
             if piece:
                 yield piece
@@ -64,7 +65,7 @@ async def without_trailer(request: Request, op: str, path: str, most: int) -> As
         raise InvalidArgument(op, path, f"{TRAILER} is {kind[:40]!r}", hint="send sha-256")
     digest = hashlib.sha256()
     held = b""
-    async for piece in pieces(request, op, path, most + digest.digest_size):
+    async for piece in pieces(request, op, path, most, digest.digest_size):
         held += piece
         if len(held) > digest.digest_size:
             passed, held = held[: -digest.digest_size], held[-digest.digest_size :]
