@@ -313,8 +313,13 @@ class DevboxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has 
                 return
         super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
 
-    def start_transaction(self) -> NoReturn:
+    @property
+    def transaction(self) -> NoReturn:
         """Refused: every file is written atomically, and no two of them together."""
+        raise NotImplementedError("a devbox has no transactions")
+
+    def start_transaction(self) -> NoReturn:
+        """Refused as well."""
         raise NotImplementedError("a devbox has no transactions")
 
 

@@ -197,6 +197,8 @@ def test_errors_are_those_that_fsspec_users_expect(fs: DevboxFileSystem, root: P
         fsspec.filesystem("devbox")
     with pytest.raises(NotImplementedError):
         fs.start_transaction()
+    with pytest.raises(NotImplementedError), fs.transaction:
+        raise AssertionError("the block is not begun")
 
 
 @pytest.mark.parametrize("mode", ["w", "wb"])
