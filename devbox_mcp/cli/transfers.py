@@ -205,6 +205,8 @@ async def copy_all(
     if target.is_stdout and as_json:
         raise wrong_usage("--json and a file on stdout would mix")
     piped = [location for location in sources if location.devbox is None and pipes.is_pipe(location.path)]
+    if piped and len(sources) > 1:
+        raise wrong_usage(f"what comes from {piped[0].text} has no name in a directory; copy it alone")
     meter = Meter()
     failed = 0
     async with opened([target, *(location for location in sources if location not in piped)], "copy") as places:

@@ -76,6 +76,13 @@ def test_stdin_and_stdout(command: Command, home: Path, box: str) -> None:
     assert "has no name; write one" in command.fails(2, "put", "-", "b:")
 
 
+def test_a_pipe_is_copied_alone(command: Command, home: Path) -> None:
+    os.mkfifo(home / "pipe")
+    for sources in (("-", "pipe"), ("a/README.md", "-"), ("pipe", "pipe")):
+        assert "has no name in a directory; copy it alone" in command.fails(2, "put", *sources, "b:x")
+    assert not (home / "b" / "x").exists()
+
+
 def test_a_named_pipe_is_read_to_its_end(command: Command, home: Path) -> None:
     os.mkfifo(home / "pipe")
     putting = command.start("put", "pipe", "b:piped")
