@@ -79,9 +79,9 @@ class Gateway:
         # the MCP door is the only one with a life of its own
         await self._mcp(scope, receive, closing)
 
-    def refused(self, code: str) -> None:
-        """Put on record that a connection sent what is no request, or no whole one."""
-        keep(self._audit, refusal({"path": ""}, code))
+    def refused(self, code: str, scope: Scope) -> None:
+        """Put on record what the server refused by itself: what is no request, no whole one, or one too many."""
+        keep(self._audit, refusal(scope, code))
 
     def end(self) -> None:
         """Say that no more requests should come, and end the streams of those who listen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import websockets
@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from devbox_mcp.servers.serving.connections import MOST_HEAD
-from tests.guarding.serving_app import ask, body_of, connected, echo, quick, request, respond, running
+from devbox_mcp.servers.serving.refusing import OnRefusal
+from tests.guarding.serving_app import Answer, ask, body_of, connected, echo, quick, request, respond, running
 
 
 @pytest.fixture(autouse=True, params=["httptools", "h11"])
@@ -119,7 +120,8 @@ async def test_a_whole_head_over_the_bound_in_one_piece_is_refused(parser: str) 
 )
 async def test_what_never_becomes_a_request_is_told(sent: bytes, code: str) -> None:
     told: list[str] = []
-    async with running(echo, timeouts=quick(), on_refusal=told.append) as port, connected(port) as connection:
+    options = {"timeouts": quick(), "on_refusal": lambda code, _: told.append(code)}
+    async with running(echo, **options) as port, connected(port) as connection:
         await connection.send(sent)
         await connection.closed()
         assert (await ask(port, request("PUT", "/", b"others"))).body == b"others"
@@ -248,9 +250,65 @@ async def test_a_chunk_that_makes_no_sense_is_no_head_and_told_by_the_applicatio
         bodies.put_nowait(await body_of(receive))
 
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with running(reads, on_refusal=told.append) as port:
+    async with running(reads, on_refusal=lambda code, _: told.append(code)) as port:
         answer = await ask(port, head + b"%x\r\n%s\r\nnonsense\r\n" % (size, b"x" * size))
         assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
         async with asyncio.timeout(60):
             assert await bodies.get() is None
     assert told == []
+
+
+@pytest.fixture
+def told() -> list[tuple[str, str]]:
+    """The code and the path of each refusal."""
+    return []
+
+
+@pytest.fixture
+def on_refusal(told: list[tuple[str, str]]) -> OnRefusal:
+    return lambda code, scope: told.append((code, scope["path"]))
+
+
+async def test_a_request_over_the_number_of_connections_is_refused_and_told(
+    told: list[tuple[str, str]], on_refusal: OnRefusal
+) -> None:
+    async with running(echo, most=2, on_refusal=on_refusal) as port, AsyncExitStack() as held:
+        answers = [Answer()]
+        # the one that asked whether the server is there may still be counted
+        while answers[-1].status != 503 or len(answers) < 4:
+            connection = await held.enter_async_context(connected(port))
+            await connection.send(request("PUT", f"/file%20{len(answers)}", b"in"))
+            answers.append(await connection.answer())
+        assert (answers[1].status, answers[1].body) == (200, b"in")
+        refused = answers[-1]
+        assert refused.json()["code"] == "unavailable"
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["retry-after"] == "1"
+    assert told[-1] == ("unavailable", f"/file {len(answers) - 1}")
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "changed", "path"),
+    [
+        ("GET", {"Sec-WebSocket-Version": "12"}, "/a socket"),
+        ("GET", {"Sec-WebSocket-Key": "short"}, "/a socket"),
+        ("POST", {}, "/a socket"),
+        ("GET", {f"X-{number}": "1" for number in range(200)}, ""),
+    ],
+    ids=["version", "key", "method", "many headers"],
+)
+async def test_a_handshake_that_makes_no_sense_is_answered_and_told(
+    told: list[tuple[str, str]], on_refusal: OnRefusal, method: str, changed: dict[str, str], path: str
+) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "x", **HANDSHAKE, **changed}.items())
+    async with running(echo, on_refusal=on_refusal) as port, connected(port) as connection:
+        await connection.send(f"{method} /a%20socket?signed=secret HTTP/1.1\r\n{head}\r\n".encode())
+        assert (await connection.answer()).status in (400, 405)
+        assert await connection.closed() == b""
+    assert told == [("invalid_argument", path)]

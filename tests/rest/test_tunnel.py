@@ -208,6 +208,26 @@ def test_a_message_that_is_refused_is_on_record_once(ask: Client, message: bytes
     assert refusals(ask, tunnel.name) == [("operator", WS, code)]
 
 
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x83\x80\0\0\0\0", "invalid_argument"),
+        (b"\x82\x00", "invalid_argument"),
+        (b"\x81\x81\0\0\0\0\xff", "invalid_argument"),
+        (b"\x82\xff" + (3 << 20).to_bytes(8) + bytes(4), "too_large"),
+    ],
+    ids=["no opcode", "no mask", "no UTF-8", "too long"],
+)
+def test_a_frame_that_breaks_the_rules_ends_the_connection_and_is_on_record(
+    ask: Client, frame: bytes, code: str
+) -> None:
+    with opened(ask) as tunnel:
+        tunnel.socket.socket.sendall(frame)
+        with pytest.raises(ConnectionClosed):
+            tunnel.receive()
+    assert refusals(ask, tunnel.name) == [("operator", WS, code)]
+
+
 def test_requests_over_the_number_are_on_record_by_their_names(ask: Client, tunnel: Tunnel) -> None:
     name = secrets.token_hex(8)
     for number in range(130):

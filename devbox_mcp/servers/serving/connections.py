@@ -7,20 +7,17 @@ arrives in one piece, costs nothing here: timers run only for what is incomplete
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from devbox_mcp.servers.serving.refusing import OnRefusal, refusal
 from devbox_mcp.servers.serving.together import Together
 
 #: A request's line and headers in all.
 MOST_HEAD = 32 * 1024
-
-_TITLES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +27,6 @@ class Timeouts:
 
     head: float = 10.0
     body: float = 30.0
-
-
-def refusal(status: int, code: str, detail: str) -> bytes:
-    """Return the whole answer to a request that never reached the application."""
-    problem = {
-        "type": f"https://devbox-mcp.dev/errors/{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "retryable": False,
-    }
-    body = json.dumps(problem).encode()
-    head = (
-        f"HTTP/1.1 {status} {_TITLES[status]}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode("ascii") + body
 
 
 if TYPE_CHECKING:
@@ -60,8 +39,7 @@ class Deadlines(_Base):
     """What both protocols get: the timers of one connection."""
 
     timeouts = Timeouts()
-    #: Told the code of each refusal that the application never hears of.
-    on_refusal: Callable[[str], None] = staticmethod(lambda _code: None)
+    on_refusal: OnRefusal = staticmethod(lambda _code, _scope: None)
     _head: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
     #: Bytes that came since the last head was complete.
@@ -150,7 +128,7 @@ class Deadlines(_Base):
         if not self.transport.is_closing():
             if not self._reading_body:
                 # the application hears of a body that breaks off, and tells it
-                self.on_refusal(code)
+                self.on_refusal(code, {"path": ""})
             self.transport.write(refusal(status, code, detail))
             self.transport.close()
             self._await_reader()

@@ -14,6 +14,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from devbox_mcp.servers.serving.connections import MOST_HEAD, PlainConnection, Timeouts
+from devbox_mcp.servers.serving.crowd import Crowd
+from devbox_mcp.servers.serving.refusing import OnRefusal
+from devbox_mcp.servers.serving.sockets import WebSocketConnection
 from devbox_mcp.servers.serving.streams import Streams
 
 #: What is under way when the server is told to end gets so long.
@@ -42,23 +45,26 @@ async def serve(
     on_stop: Callable[[], None] = lambda: None,
     *,
     timeouts: Timeouts | None = None,
-    on_refusal: Callable[[str], None] = lambda _code: None,
+    on_refusal: OnRefusal = lambda _code, _scope: None,
     tls: ssl.SSLContext | None = None,
     grace: int = GRACE_SECONDS,
+    most: int = _MOST_CONNECTIONS,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Then ``on_stop`` is called, nobody is listened to any more, event streams
-    end, and what else is under way gets ``grace`` seconds to. ``on_refusal`` is told the code of what is refused
-    before it is a request: a head that is too long or too late, or what is no HTTP."""
+    end, and what else is under way gets ``grace`` seconds to. ``on_refusal`` is told of what is refused before the
+    application hears of it: a head that is too long or too late, what is no HTTP or breaks a WebSocket's rules, and a
+    request while more than ``most`` connections are open."""
     streams = Streams(app)
 
     def stop() -> None:
         on_stop()
         streams.close()
 
+    told = {"on_refusal": staticmethod(on_refusal)}
     config = uvicorn.Config(
-        streams,
-        http=_connection_class({"timeouts": timeouts or Timeouts(), "on_refusal": staticmethod(on_refusal)}),
-        ws="websockets-sansio",
+        Crowd(streams, most, lambda: server.server_state, on_refusal),
+        http=_connection_class({"timeouts": timeouts or Timeouts(), **told}),
+        ws=type("WebSocketConnection", (WebSocketConnection,), told),
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
         ws_per_message_deflate=False,
@@ -69,13 +75,13 @@ async def serve(
         # whoever stands in front is not known, so what a request says of its way here is not believed
         proxy_headers=False,
         lifespan="on",
-        limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=MOST_HEAD,
         timeout_graceful_shutdown=grace,
         server_header=False,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
-    await _Server(config, stop).serve(sockets=[listener])
+    server = _Server(config, stop)
+    await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
