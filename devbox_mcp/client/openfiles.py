@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Coroutine
@@ -212,7 +213,7 @@ class _Spool(io.RawIOBase):
         if self.closed:
             return
         try:
-            if not self.given_up:
+            if not (self.given_up or _raised_in_fsspec()):
                 self._run(self._commit())
         finally:
             self._spool.close()
@@ -238,6 +239,17 @@ class _Spool(io.RawIOBase):
     async def _pieces(self) -> AsyncIterator[bytes]:
         while piece := await asyncio.to_thread(self._spool.read, _PIECE):
             yield piece
+
+
+def _raised_in_fsspec() -> bool:
+    """Whether a ``with fsspec.open(…)`` block that raised is what closes a file. Its ``__exit__`` closes everything
+    and tells nobody why, so it has to be looked at."""
+    frame = sys._getframe() if sys.exc_info()[1] is not None else None  # noqa: SLF001  inspect reads source files
+    while frame is not None:
+        if frame.f_code.co_name == "__exit__" and frame.f_globals.get("__name__") == "fsspec.core":
+            return any(frame.f_locals.get("args", ()))
+        frame = frame.f_back
+    return False
 
 
 class _Writer(io.BufferedWriter):

@@ -215,6 +215,29 @@ def test_a_block_that_raises_leaves_the_old_file(fs: DevboxFileSystem, root: Pat
     assert (root / "a").read_text() == "old"
 
 
+@pytest.mark.parametrize("how", [{"mode": "w"}, {"mode": "wb"}, {"mode": "w", "compression": "gzip"}])
+def test_a_block_of_fsspec_that_raises_leaves_the_old_file(
+    options: dict[str, Any], root: Path, how: dict[str, Any]
+) -> None:
+    (root / "a").write_text("old")
+
+    def write(text: str, error: type[Exception] | None) -> None:
+        with fsspec.open("devbox://a", **how, **options) as file:
+            file.write(text.encode() if how["mode"] == "wb" else text)
+            if error is not None:
+                raise error
+
+    with pytest.raises(ZeroDivisionError):
+        write("half", ZeroDivisionError)
+    assert (root / "a").read_text() == "old"
+    try:
+        write("half", ZeroDivisionError)
+    except ZeroDivisionError:
+        write("whole", None)  # while another error is looked after
+    with fsspec.open("devbox://a", "r", compression=how.get("compression"), **options) as file:
+        assert file.read() == "whole"
+
+
 def test_instances_do_not_outlive_their_credentials(devbox: str) -> None:
     first = fsspec.filesystem("devbox", box=devbox, api_key="one-secret")
     second = fsspec.filesystem("devbox", box=devbox, api_key="one-secret")
