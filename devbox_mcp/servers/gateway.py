@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devbox_mcp.audit import AuditLog, audited, keep
@@ -117,7 +116,7 @@ class _OfEverybody:
 class _Doors:
     """Sends each request to its door."""
 
-    def __init__(self, mcp: ASGIApp, api: FastAPI, theirs: FastAPI, metrics: ASGIApp) -> None:
+    def __init__(self, mcp: ASGIApp, api: ASGIApp, theirs: ASGIApp, metrics: ASGIApp) -> None:
         self.api: ASGIApp = AsSent(Routed(api))
         self._sealos = Routed(theirs)
         self._by_path = {"/mcp": Routed(mcp, "/mcp"), "/metrics": Routed(metrics, "/metrics")}

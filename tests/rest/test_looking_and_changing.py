@@ -35,6 +35,11 @@ def test_the_devboxes_and_one_of_them(ask: Client) -> None:
     assert ask("GET", "/v1/devboxes/none").code == "not_found"
 
 
+def test_who_may_only_get_may_not_ask_for_the_head(ask: Client) -> None:
+    answer = ask("HEAD", "/v1/devboxes")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
 def test_stat_tells_a_link_or_what_it_leads_to(project: Client) -> None:
     followed = project("GET", "stat/link").json()
     assert (followed["type"], followed["target"], followed["size"]) == ("file", "notes.md", 14)

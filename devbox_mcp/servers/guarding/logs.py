@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Any, TextIO
@@ -20,21 +21,22 @@ _STAMPS: tuple[Any, ...] = (
 )
 
 
-def _rendering(veil: Veil | None) -> tuple[Processor, Processor]:
+def _rendering(veil: Veil | None) -> Processor:
     """Return what every line passes last."""
     over_all = (veil or Veil()).over_all
 
-    def veiled(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-        return {name: over_all(value) for name, value in line.items()}
+    def rendered(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+        # behind the veil there is nothing but JSON
+        return json.dumps({name: over_all(value) for name, value in line.items()})
 
-    return veiled, structlog.processors.JSONRenderer()
+    return rendered
 
 
 def open_log(stream: TextIO | None = None, veil: Veil | None = None) -> structlog.typing.FilteringBoundLogger:
     """Return a log that writes JSON lines, to stderr unless told otherwise; ``veil`` hides what no line may show."""
     log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(stream or sys.stderr),
-        processors=[*_STAMPS, *_rendering(veil)],
+        processors=[*_STAMPS, _rendering(veil)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     # bound once: a logger that is not would be made anew for each line
@@ -50,7 +52,7 @@ def log_as_json(stream: TextIO | None = None, veil: Veil | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _TRACES,
-                *_rendering(veil),
+                _rendering(veil),
             ],
         )
     )

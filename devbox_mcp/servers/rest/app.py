@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
-from devbox_mcp import __version__
 from devbox_mcp.keys import Veil
 from devbox_mcp.sandboxes import Sandboxes
 from devbox_mcp.servers.guarding.bodies import Rooms
@@ -45,13 +44,12 @@ _TOPICS = (
 )
 
 
-def create(sandboxes: Sandboxes, rooms: Rooms, veil: Veil) -> FastAPI:
+def create(sandboxes: Sandboxes, rooms: Rooms, veil: Veil) -> Starlette:
     """Return the application; its ``state.service`` is what its routes share, with ``inside`` for whoever composes it
     to set. It expects the caller in ``scope["state"]``, what a request may hold (``guarding.bodies``), and the path
     as it was sent (``addresses.AsSent``)."""
-    app = FastAPI(
-        title="devbox-mcp", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
-    )
+    app = Starlette()
+    app.router.redirect_slashes = False
     app.state.service = Service(sandboxes, app, rooms, veil)
     handle_failures(app)
     for topic in _TOPICS:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -45,7 +44,7 @@ def request_id(request: Request) -> str | None:
     return getattr(request.state, "request_id", None)
 
 
-def handle_failures(app: FastAPI) -> None:
+def handle_failures(app: Starlette) -> None:
     """Have every error that leaves a route told as a problem."""
 
     async def devbox_error(request: Request, error: Exception) -> Response:
@@ -65,12 +64,6 @@ def handle_failures(app: FastAPI) -> None:
             _of_routing(request, error), request_id(request), status=error.status_code, headers=error.headers
         )
 
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return problem(InvalidArgument("request", _address(request), f"{where}: {first['msg']}"), request_id(request))
-
     async def fault(request: Request, _error: Exception) -> Response:
         # it is raised once more behind this, and logged by whoever observes
         return problem(Internal("request", _address(request)), request_id(request))
@@ -79,7 +72,6 @@ def handle_failures(app: FastAPI) -> None:
     app.add_exception_handler(HttpFailure, http_failure)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(HTTPException, http_exception)
-    app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(Exception, fault)
 
 

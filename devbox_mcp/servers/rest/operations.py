@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from devbox_mcp.callers import Scope
-from devbox_mcp.servers.plain import PlainRoute
+from devbox_mcp.servers.plain import Endpoint, PlainRoute
 from devbox_mcp.servers.rest.calls import Call
 from devbox_mcp.servers.rest.parameters import Parameter
 
@@ -100,16 +100,11 @@ class Routes:
     def routes(self, prefix: str = "") -> Iterator[PlainRoute]:
         """Yield the routes, beneath a prefix."""
         for operation, handler in zip(self.operations, self._handlers, strict=True):
-            yield PlainRoute(
-                prefix + operation.path.replace("{path}", "{path:path}"),
-                _endpoint(operation, handler),
-                methods=list(operation.methods),
-                name=operation.name,
-                include_in_schema=False,  # what it is told of is in the operation
-            )
+            path = prefix + operation.path.replace("{path}", "{path:path}")
+            yield PlainRoute(path, _endpoint(operation, handler), operation.methods)
 
 
-def _endpoint(operation: Operation, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(operation: Operation, handler: Handler) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         call = Call(request, operation.op, operation.query)
         await call.reach()

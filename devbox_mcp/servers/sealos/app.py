@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,11 +53,9 @@ def create(sandboxes: Sandboxes, settings: Settings, is_ready: Callable[[], Awai
     pairs = (item.partition("=") for item in settings.host_devboxes)
     devboxes = Devboxes(sandboxes, {host.lower(): name for host, _, name in pairs})
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    router = APIRouter(prefix=_PREFIX, route_class=PlainRoute)
     for method, name, handler in _ROUTES:
-        router.add_api_route(f"/files/{name}", _endpoint(handler, devboxes), methods=[method])
-    router.add_api_route("/process/{rest:path}", _no_processes, methods=["GET", "POST"])
-    app.include_router(router)
+        app.router.routes.append(PlainRoute(f"{_PREFIX}/files/{name}", _endpoint(handler, devboxes), [method]))
+    app.router.routes.append(PlainRoute(f"{_PREFIX}/process/{{rest:path}}", _no_processes, ["GET", "POST"]))
     started = time.monotonic()
 
     async def health(_request: Request) -> Response:

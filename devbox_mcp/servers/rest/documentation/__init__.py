@@ -36,6 +36,6 @@ def routes(operations: Sequence[tuple[str, Operation]]) -> list[PlainRoute]:
         return Response(shown(), headers={"Content-Security-Policy": _POLICY}, media_type="text/html; charset=utf-8")
 
     return [
-        PlainRoute("/openapi.json", openapi, methods=["GET"], include_in_schema=False),
-        PlainRoute("/docs", docs, methods=["GET"], include_in_schema=False),
+        PlainRoute("/openapi.json", openapi, methods=["GET"]),
+        PlainRoute("/docs", docs, methods=["GET"]),
     ]
