@@ -28,6 +28,7 @@ class Naming:
                 raise InvalidArgument(op, text, "the path in a devbox:// URI is relative to the root")
         if not paths.is_absolute(text):
             return paths.parse(text, op)
+        paths.check_means_file(text, op)
         found = await self.beneath(text)
         if found is None:
             raise EscapesRoot(op, text, "this absolute path is outside the root")

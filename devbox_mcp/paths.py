@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from devbox_mcp.errors import EscapesRoot, InvalidArgument
+from devbox_mcp.errors import EscapesRoot, InvalidArgument, IsDirectory
 
 SCHEME = "devbox://"
+#: Operations that make a file of what they are given.
+_MAKE_FILES = frozenset({"write", "upload"})
 LONGEST = 4095  # bytes, as PATH_MAX
 
 
@@ -66,6 +68,14 @@ def decoded(encoded: str) -> str:
     return os.fsdecode(unquote_to_bytes(encoded.encode("utf-8", "surrogatepass")))
 
 
+def check_means_file(text: str, op: str) -> None:
+    """Raise IsDirectory where ``op`` makes a file, and the path says that a directory is meant."""
+    if op in _MAKE_FILES and text.endswith("/"):
+        raise IsDirectory(
+            op, text, "a path that ends in / names a directory", hint="leave the / out to write a file of this name"
+        )
+
+
 def is_absolute(text: str) -> bool:
     """Whether a path names a place by the sandbox's own file system rather than from the root."""
     return text.startswith("/")
@@ -74,7 +84,8 @@ def is_absolute(text: str) -> bool:
 def parse(text: str, op: str) -> SandboxPath:
     """Parse a path relative to the root; ``.`` and ``..`` are resolved by their letters.
 
-    Raises InvalidArgument for the empty path, NUL or an over-long one, EscapesRoot for one that climbs out.
+    Raises InvalidArgument for the empty path, NUL or an over-long one, EscapesRoot for one that climbs out, IsDirectory
+    where ``op`` makes a file and it ends in a slash.
     """
     if not text:
         raise InvalidArgument(op, text, "the path is empty", hint="use . for the root")
@@ -88,6 +99,7 @@ def parse(text: str, op: str) -> SandboxPath:
         ) from None
     if len(encoded) > LONGEST:
         raise InvalidArgument(op, text[:80] + "…", f"the path is longer than {LONGEST} bytes")
+    check_means_file(text, op)
     parts: list[str] = []
     for part in text.split("/"):
         if part in ("", "."):

@@ -99,7 +99,11 @@ class Reviser:
 
     async def _whole(self, path: SandboxPath) -> tuple[bytes, str]:
         """Return a file's content and its sha256, within the limit."""
-        content = await self._backend.read(path)
+        try:
+            content = await self._backend.read(path)
+        except DevboxError as error:
+            error.op = "edit"
+            raise
         if content.info.size > self._most:
             await content.aclose()
             raise TooLarge(

@@ -159,7 +159,7 @@ class Draft:
         except OSError as error:
             mapped = from_os_error(error, self._path)
             if error.errno == errno.EBUSY:
-                mapped.hint = "it is a mount point: pass in_place=true to write into it, which is not atomic"
+                mapped.hint = "it is a mount point: write or edit it with in_place=true, which is not atomic"
             raise mapped from error
         self._pending = False
         self._name = name

@@ -221,3 +221,25 @@ async def test_what_is_no_mode_is_refused(door: Door, mode: str) -> None:
     text = await door.refused("chmod", path="a.txt", mode=mode)
     assert "[invalid_argument]" in text
     assert (door.box / "a.txt").stat().st_mode == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("tool", ["move", "copy"])
+async def test_a_directory_at_the_destination_is_said_with_the_way_into_it(
+    door: Door, tool: str, *, overwrite: bool
+) -> None:
+    door.make({"a.txt": "x", "d/keep": "y"})
+    text = await door.refused(tool, source="a.txt", destination="d", overwrite=overwrite)
+    assert text.endswith("a directory is there; to put a.txt into it, the destination is d/a.txt")
+    await door.call(tool, source="a.txt", destination="d/a.txt", overwrite=overwrite)
+
+
+@pytest.mark.parametrize("tool", ["move", "copy"])
+async def test_a_file_does_not_go_where_the_path_says_directory(door: Door, tool: str) -> None:
+    door.make({"a.txt": "x", "d/f": "y"})
+    for destination in ("q/", f"{door.box}/q/"):
+        text = await door.refused(tool, source="a.txt", destination=destination)
+        assert text.endswith(f"to put it there, the destination is {destination}a.txt")
+    assert not (door.box / "q").exists()
+    await door.call(tool, source="d", destination="q/")
+    assert (door.box / "q/f").read_text() == "y"

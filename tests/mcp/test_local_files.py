@@ -90,14 +90,15 @@ async def test_there_and_back(door: Door, here: Path, size: int, absolute: bool)
     given = str(here / "one.bin") if absolute else "one.bin"
     answer = await door.call("upload_file", local_path=given, path="d/e/one.bin")
     assert (door.box / "d/e/one.bin").read_bytes() == data
-    assert answer.data == {"path": "d/e/one.bin", "local_path": given, "sha256": sha256(data), "size": size,
+    assert answer.data == {"path": "d/e/one.bin", "local_path": f"{here}/one.bin", "sha256": sha256(data), "size": size,
                            "created": True}  # fmt: skip
-    assert answer.text.startswith(f"uploaded {given} to d/e/one.bin [")
+    assert answer.text.startswith(f"uploaded {here}/one.bin to d/e/one.bin [")
     back = str(here / "sub/two.bin") if absolute else "sub/two.bin"
     answer = await door.call("download_file", path="d/e/one.bin", local_path=back)
     assert (here / "sub/two.bin").read_bytes() == data
-    assert (answer.data["sha256"], answer.data["created"], answer.data["local_path"]) == (sha256(data), True, back)
-    assert answer.text.startswith(f"downloaded d/e/one.bin to {back} [")
+    place = f"{here}/sub/two.bin"
+    assert (answer.data["sha256"], answer.data["created"], answer.data["local_path"]) == (sha256(data), True, place)
+    assert answer.text.startswith(f"downloaded d/e/one.bin to {place} [")
     assert left(here, door.box) == sorted(["one.bin", "sub", "two.bin", "d", "e", "one.bin"])
 
 

@@ -421,7 +421,7 @@ async def test_names_that_are_no_line_of_text_are_shown_and_accepted_as_uris(doo
         ({"limit": 1001}, "invalid_argument", "from 1 to 1000"),
         ({"glob": ""}, "invalid_argument", "glob is empty"),
         ({"cursor": "!!"}, "invalid_argument", "without a cursor"),
-        ({"cursor": "Li4vLi4"}, "escapes_root", ""),
+        ({"cursor": "Li4vLi4"}, "invalid_argument", "without a cursor"),
     ],
 )
 async def test_what_cannot_be_listed_is_refused(
@@ -491,3 +491,32 @@ async def test_stat_does_not_open_what_is_special(door: Door) -> None:
 
 async def test_stat_refuses_what_is_not_there(door: Door) -> None:
     assert "[not_found]" in await door.refused("stat", path="missing")
+
+
+@pytest.mark.parametrize("cursor", ["", "zzz", "Li4vLi4vZXRj", "YQ", "IA", "!", "é"])
+async def test_what_is_no_cursor_of_this_listing_is_refused(door: Door, cursor: str) -> None:
+    door.make({"a": "", "b": "", "src/c": "", "src/d": ""})
+    text = await door.refused("list_dir", cursor=cursor)
+    assert "cursor" in text
+    assert (
+        text.endswith("[invalid_argument]; start again without a cursor, or with its path")
+        or "no cursor of ours" in text
+    )
+    elsewhere = (await door.call("list_dir", limit=1)).data["next_cursor"]
+    assert "no cursor of this listing" in await door.refused("list_dir", path="src", cursor=elsewhere)
+    assert (await door.call("list_dir", cursor=elsewhere)).data["entries"] == ["b", "src/"]
+
+
+async def test_a_long_line_says_at_which_byte_its_rest_begins(door: Door) -> None:
+    line = "é" * 40_000
+    door.make({"long": "\ufeff" + line + "\nnext\n"})
+    answer = await door.call("read_file", path="long", line_numbers=False)
+    offset = int(answer.text.partition("encoding=base64 and offset=")[2].partition(";")[0])
+    rest = await door.call("read_file", path="long", encoding="base64", offset=offset)
+    assert answer.texts[0].rstrip("\n").lstrip("\ufeff") + base64.b64decode(rest.texts[0]).decode() == line + "\nnext\n"
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_no_bytes_are_no_range(door: Door, limit: int) -> None:
+    door.make({"a": "abc"})
+    assert "at least 1" in await door.refused("read_file", path="a", encoding="base64", limit=limit)

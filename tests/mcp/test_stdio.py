@@ -113,6 +113,10 @@ def test_what_is_no_message_is_answered_so_that_nobody_waits(box: Path, log: Pat
             (b"{not json\n", None, -32700),
             (b"[]\n", None, -32600),
             (b'{"jsonrpc":"2.0","id":70,"method":5}\n', 70, -32600),
+            *(
+                (b'{"jsonrpc":"2.0","id":%s,"method":"ping"}\n' % bad, None, -32600)
+                for bad in (b"null", b"1.5", b"true", b"[1]")
+            ),
             (b'{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"\\ud800"}}\n', "a", -32600),
         ]:
             client.write(line)
@@ -377,3 +381,10 @@ def _run(box: Path, **options: Any) -> subprocess.CompletedProcess[str]:
         [*SERVE, str(box)], capture_output=True, text=True, env=environment(), cwd=PROJECT, timeout=30, check=False,
         **options,
     )  # fmt: skip
+
+
+def test_a_notification_with_an_empty_id_is_one_all_the_same(box: Path, log: Path) -> None:
+    with wire(box, log) as client:
+        client.initialize()
+        client.write(b'{"jsonrpc":"2.0","id":null,"method":"notifications/roots/list_changed"}\n')
+        assert client.request("ping") == {}

@@ -351,3 +351,30 @@ async def test_a_long_diff_is_cut_and_says_so(door: Door) -> None:
     assert answer.data["replacements"] == 20_000
     assert len(answer.text) < 80_000
     assert "more lines of diff" in answer.text
+
+
+async def test_a_path_that_says_directory_is_not_made_a_file(door: Door) -> None:
+    for path in ("d/", "a/b//", f"{door.box}/d/", "devbox://box/d/"):
+        text = await door.refused("write_file", path=path, content="x")
+        assert "a path that ends in / names a directory [is_directory]; leave the / out" in text
+    answer = await door.call("upload_batch", files=[{"path": "d/", "content": "x"}, {"path": "e", "content": "y"}])
+    assert answer.data["failed"] == 1
+    assert "names a directory" in answer.data["files"][0]["error"]
+    assert os.listdir(door.box) == ["e"]
+
+
+async def test_an_error_of_an_edit_speaks_of_the_edit(door: Door) -> None:
+    edits = [{"old_text": "a", "new_text": "b"}]
+    assert (await door.refused("edit_file", path="none", edits=edits)).startswith("edit none: ")
+    (door.box / "d").mkdir()
+    assert (await door.refused("edit_file", path="d", edits=edits)).startswith("edit d: ")
+
+
+async def test_an_unknown_name_within_an_edit_is_answered_with_those_that_it_has(door: Door) -> None:
+    door.make({"a": "x"})
+    text = await door.refused("edit_file", path="a", edits=[{"oldText": "x", "newText": "y"}])
+    assert "there is no argument 'edits.0.oldText'; one of edits takes old_text, new_text, replace_all" in text
+    text = await door.refused("upload_batch", files=[{"path": "a", "content": "x", "bogus": 1}])
+    assert "one of files takes path, content, encoding, executable, if_match" in text
+    text = await door.refused("edit_file", path="a", edits=[{"old_text": "x", "new_text": "y"}], bogus=1)
+    assert "there is no argument 'bogus'; edit_file takes path, edits, if_match" in text

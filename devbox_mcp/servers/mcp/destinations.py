@@ -32,11 +32,13 @@ _DONE = {"save": "saved", "read": "read"}
 
 
 async def locate(call: Call, path: str, purpose: Purpose) -> tuple[Backend, SandboxPath] | types.InputRequiredResult:
-    """Return the open directory that may be used and the path in it; the caller closes it.
+    """Return the open directory that may be used and the path in it; the caller closes it. ``~/`` is the home of
+    whoever runs the server.
 
     A modern client is first asked for its roots, by the InputRequiredResult. Raises Denied, which tells what is
     allowed.
     """
+    path = _expanded(path)
     allowed = list(call.settings.allow_local)
     found = await _beneath(allowed, path, purpose)
     if found is None and call.over_stdio:
@@ -58,6 +60,15 @@ async def locate(call: Call, path: str, purpose: Purpose) -> tuple[Backend, Sand
         else "have the operator start the server with --allow-local DIR"
     )
     raise Denied(purpose, path, f"nothing may be {_DONE[purpose]} there on the server's machine", hint=where)
+
+
+def _expanded(path: str) -> str:
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
+async def absolute(directory: Backend, path: SandboxPath) -> str:
+    """Return where on the server's machine a path in an allowed directory is."""
+    return f"{(await directory.root()).rstrip('/')}/{path.text}"
 
 
 async def _respect_rules(call: Call, found: tuple[Backend, SandboxPath], path: str, purpose: Purpose) -> None:

@@ -217,13 +217,13 @@ def _flatten(node: Any, definitions: dict[str, Any]) -> Any:
 
 def _explain(tool: Tool, error: ValidationError) -> str:
     """Say what is wrong with the arguments, problem by problem, without repeating their values."""
-    names = list(tool.arguments.model_fields)
     lines = []
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     for problem in problems[:_MOST_TOLD]:
         where = ".".join(str(part) for part in problem["loc"])[:LONGEST_SHOWN]
         if problem["type"] == "extra_forbidden":
-            lines.append(f"there is no argument {where!r}; {tool.name} takes {', '.join(names)}")
+            what, names = _names_around(tool, problem["loc"])
+            lines.append(f"there is no argument {where!r}; {what} takes {', '.join(names)}")
         elif problem["type"] == "missing":
             lines.append(f"the argument {where!r} is missing")
         else:
@@ -231,6 +231,26 @@ def _explain(tool: Tool, error: ValidationError) -> str:
     if len(problems) > _MOST_TOLD:
         lines.append(f"and {len(problems) - _MOST_TOLD} more")
     return f"{tool.name}: " + "; ".join(lines) + " [invalid_argument]"
+
+
+def _names_around(tool: Tool, where: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """Return what an unknown name was given to, the tool or an item of one of its lists, and the names that it has."""
+    model, what = tool.arguments, tool.name
+    for part in where[:-1]:
+        if isinstance(part, str):
+            inner = next((one for one in _models(model.model_fields[part].annotation)), None)
+            if inner is None:
+                break
+            model, what = inner, f"one of {part}"
+    return what, list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    """Yield the models that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def json_list(value: Any) -> Any:

@@ -120,13 +120,28 @@ class _Received(_Stream):
                 await self._arrival
             line = self._lines.popleft()
             try:
-                return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+                message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
             except ValueError:
                 await self.writer.write(_refusal(line))
+                continue
+            if _has_bad_id(message, line):
+                await self.writer.write(_refusal(line))
+                continue
+            return SessionMessage(message)
 
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
+
+
+def _has_bad_id(message: types.JSONRPCMessage, line: bytes) -> bool:
+    """Whether what was taken for a notification is a request, with an id that is none."""
+    return (
+        isinstance(message, types.JSONRPCNotification)
+        and not message.method.startswith("notifications/")
+        and b'"id"' in line
+        and "id" in json.loads(line)
+    )
 
 
 def _refusal(line: bytes) -> bytes:
@@ -136,7 +151,8 @@ def _refusal(line: bytes) -> bytes:
     with suppress(ValueError, RecursionError):
         found = json.loads(line)
         error = types.ErrorData(
-            code=types.INVALID_REQUEST, message="this is no JSON-RPC message, or a text in it holds a lone surrogate"
+            code=types.INVALID_REQUEST,
+            message="this is no JSON-RPC message (an id is a whole number or a text), or it holds a lone surrogate",
         )
         if isinstance(found, dict) and type(found.get("id")) in (int, str):
             request_id = found["id"]

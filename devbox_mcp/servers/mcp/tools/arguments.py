@@ -29,7 +29,9 @@ def decode_base64(text: str, op: str, path: str) -> bytes:
             return binascii.a2b_base64(compact, strict_mode=True)
     except ValueError:
         pass
-    raise InvalidArgument(op, path, "the content is not valid base64")
+    raise InvalidArgument(
+        op, path, "the content is not valid base64", hint="send the standard alphabet (+ and /), padded with ="
+    )
 
 
 def encode_text(text: str, op: str, path: str) -> bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 import mcp_types as types
 from pydantic import BaseModel, Field
 
-from devbox_mcp.errors import Exists, InvalidArgument, NotEmpty
+from devbox_mcp.errors import DevboxError, Exists, InvalidArgument, IsDirectory, NotEmpty
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, tool
@@ -70,18 +70,36 @@ async def _both(
 ) -> tuple[Sandbox, SandboxPath, SandboxPath]:
     sandbox, from_path = await call.sandboxes.resolve(devbox, source, op)
     _, to_path = await call.sandboxes.resolve_beside(sandbox, devbox, destination, op)
+    if destination.endswith("/") and (await sandbox.stat(from_path, follow=False)).type != "directory":
+        raise InvalidArgument(
+            op, destination, f"the destination is the full new path, and this names a directory; {source} is none",
+            hint=f"to put it there, the destination is {destination}{from_path.name}",
+        )  # fmt: skip
     return sandbox, from_path, to_path
 
 
-@contextmanager
-def _taken_destination(overwrite: bool) -> Iterator[None]:
+@asynccontextmanager
+async def _taken_destination(
+    sandbox: Sandbox, source: SandboxPath, destination: SandboxPath, *, overwrite: bool
+) -> AsyncIterator[None]:
     """Say what can be done where something is at the destination."""
     try:
         yield
-    except (Exists, NotEmpty) as error:
-        another = "choose another destination, or delete this one first"
-        error.hint = another if overwrite or isinstance(error, NotEmpty) else "choose another, or pass overwrite=true"
+    except (Exists, NotEmpty, IsDirectory) as error:
+        if await _is_directory(sandbox, destination) and not source.is_root:
+            inside = destination.child(source.name).shown(sandbox.name)
+            error.hint = f"a directory is there; to put {source.name} into it, the destination is {inside}"
+        elif overwrite or not isinstance(error, Exists):
+            error.hint = "choose another destination, or delete this one first"
+        else:
+            error.hint = "choose another, or pass overwrite=true"
         raise
+
+
+async def _is_directory(sandbox: Sandbox, path: SandboxPath) -> bool:
+    with suppress(DevboxError):
+        return (await sandbox.stat(path)).type == "directory"
+    return False
 
 
 @tool("Move", "write", destructive=True, output=Transferred)
@@ -95,7 +113,7 @@ async def move(
 ) -> types.CallToolResult:
     """Move or rename a file, link or directory. Missing parents of the destination are made."""
     sandbox, from_path, to_path = await _both(call, source, destination, devbox, "move")
-    with _taken_destination(overwrite):
+    async with _taken_destination(sandbox, from_path, to_path, overwrite=overwrite):
         info = await sandbox.move(from_path, to_path, overwrite=overwrite, if_match=if_match)
     done = Transferred(source=from_path.shown(sandbox.name), destination=to_path.shown(sandbox.name), type=info.type)
     return answered(f"moved {done.type} {done.source} to {done.destination}", done)
@@ -111,7 +129,7 @@ async def copy(
 ) -> types.CallToolResult:
     """Copy a file, or a directory with everything in it, all or nothing."""
     sandbox, from_path, to_path = await _both(call, source, destination, devbox, "copy")
-    with _taken_destination(overwrite):
+    async with _taken_destination(sandbox, from_path, to_path, overwrite=overwrite):
         info = await sandbox.copy(from_path, to_path, overwrite=overwrite)
     done = Transferred(source=from_path.shown(sandbox.name), destination=to_path.shown(sandbox.name), type=info.type)
     return answered(f"copied {done.type} {done.source} to {done.destination}", done)

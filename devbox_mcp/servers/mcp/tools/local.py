@@ -46,8 +46,7 @@ _AT_ONCE = 64 * 1024
 
 
 class Transferred(BaseModel):
-    """What upload_file and download_file answer; ``path`` and ``local_path`` as the caller wrote them or results
-    show them."""
+    """What upload_file and download_file answer; ``local_path`` is absolute."""
 
     path: str
     local_path: str
@@ -86,10 +85,11 @@ async def upload_file(
                 if_match=if_match,
                 executable=_executable(executable, content),
             )
+        place = await destinations.absolute(local, local_parsed)
     finally:
         await local.aclose()
     stream.compare("upload_file", parsed.text, written.info.sha256)
-    return _answer("uploaded", parsed.shown(sandbox.name), local_path, written)
+    return _answer("uploaded", parsed.shown(sandbox.name), place, written)
 
 
 @tool("Download to local file", "local", reads_only=True, saves_locally=True, destructive=True, output=Transferred)
@@ -121,10 +121,11 @@ async def download_file(
                     if_match=if_match,
                     executable=_executable(executable, content),
                 )
+        place = await destinations.absolute(local, local_parsed)
     finally:
         await local.aclose()
     stream.compare("download_file", local_path, written.info.sha256)
-    return _answer("downloaded", parsed.shown(sandbox.name), local_path, written)
+    return _answer("downloaded", parsed.shown(sandbox.name), place, written)
 
 
 class _Stream:

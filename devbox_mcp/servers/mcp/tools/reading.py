@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
 import mcp_types as types
 from pydantic import BaseModel, Field
 
 from devbox_mcp import text as texts
-from devbox_mcp.errors import TooLarge, Unsupported, printable
+from devbox_mcp.errors import DevboxError, InvalidArgument, TooLarge, Unsupported, printable
 from devbox_mcp.models import FileInfo, Lines, Names
 from devbox_mcp.paths import SandboxPath, parse
 from devbox_mcp.sandbox import Sandbox
@@ -80,7 +81,8 @@ def _facts(path: SandboxPath, lines: Lines) -> str:
         span = f"{lines.count} line{'s' if lines.count != 1 else ''}"
     onward = ""
     if lines.cut:
-        onward = f"line {last} is longer than one result: read the rest with encoding=base64 and a byte offset"
+        rest = f"offset={len(lines.data)}" if lines.first == 1 else "a byte offset"
+        onward = f"line {last} is longer than one result: read the rest with encoding=base64 and {rest}"
         if lines.more:
             onward += f"; the next line is offset={last + 1}"
     elif lines.more:
@@ -98,6 +100,8 @@ def _facts(path: SandboxPath, lines: Lines) -> str:
 
 async def _read_bytes(sandbox: Sandbox, path: SandboxPath, offset: int, limit: int | None) -> types.CallToolResult:
     most = sandbox.limits.inline
+    if limit is not None and limit < 1:
+        raise InvalidArgument("read", path.text, f"limit is {limit}, but a number of bytes is at least 1")
     if limit is not None and limit > most:
         raise TooLarge(
             "read", path.text, f"{limit} bytes are over the {most} that one result holds", hint="read it in pieces"
@@ -181,7 +185,7 @@ async def list_dir(
 ) -> types.CallToolResult:
     """List a directory, hidden entries too. Directories end in `/`, links show `-> target`."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "list")
-    resume = None if cursor is None else parse(decode_cursor(cursor, "list", parsed.text), "list").text
+    resume = None if cursor is None else _resumed(cursor, parsed)
     if details:
         found = await _with_details(sandbox, parsed, depth, glob, limit, resume)
     else:
@@ -197,7 +201,7 @@ async def list_dir(
         entries=found.entries[:fitting],
         details=None if found.rows is None else found.rows[:fitting],
         truncated=truncated,
-        next_cursor=encode_cursor(found.names[fitting - 1].rstrip("/")) if truncated else None,
+        next_cursor=_cursor(parsed, found.names[fitting - 1].rstrip("/")) if truncated else None,
         unreadable=[one.shown(sandbox.name) for one in found.unreadable] or None,
     )
     lines = lines[:fitting] or ["(no entries)" if glob is None else "(no entry matches)"]
@@ -206,6 +210,22 @@ async def list_dir(
     if listing.unreadable:
         lines.append(notes([f"could not look into {', '.join(listing.unreadable)}"]))
     return answered("\n".join(lines), listing)
+
+
+def _cursor(path: SandboxPath, name: str) -> str:
+    """Return the cursor that goes on behind a name below a directory."""
+    return encode_cursor(f"{path.text}\0{name}")
+
+
+def _resumed(cursor: str, path: SandboxPath) -> str:
+    """Return the name that a cursor goes on behind. Raises InvalidArgument for what is no cursor of this listing."""
+    directory, _, name = decode_cursor(cursor, "list", path.text).partition("\0")
+    if directory == path.text:
+        with suppress(DevboxError):
+            return parse(name, "list").text
+    raise InvalidArgument(
+        "list", path.text, "this is no cursor of this listing", hint="start again without a cursor, or with its path"
+    )
 
 
 def _line(row: Details) -> str:

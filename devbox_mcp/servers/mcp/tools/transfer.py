@@ -148,10 +148,11 @@ async def download_zip(
     try:
         archive = await sandbox.archive(items, on_progress=call.on_progress)
         written = await backend.write(path, aiter(archive))
+        place = printable(await destinations.absolute(backend, path))
     finally:
         await backend.aclose()
     saved = _summary(sandbox, archive, written.info.size)
-    return shown(text_block(f"saved {printable(str(save_to))} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
+    return shown(text_block(f"saved {place} {notes([*saved, f'sha256 {written.info.sha256}'])}"))
 
 
 class _TooManyPieces(TooLarge):
