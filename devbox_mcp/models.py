@@ -13,6 +13,7 @@ FileType = Literal["file", "directory", "symlink", "fifo", "socket", "device"]
 WriteMode = Literal["overwrite", "create", "append"]
 SortOrder = Literal["name", "newest"]
 EventType = Literal["created", "modified", "deleted", "moved"]
+GapReason = Literal["long", "slow"]
 
 
 class Capability(Enum):
@@ -170,8 +171,26 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """What was left out of a search, at a line of a file: of a ``long`` one all but its first MiB; one that is too
+    ``slow`` to match, and all behind it in its file."""
+
+    path: SandboxPath
+    line: int
+    reason: GapReason
+
+    @property
+    def extent(self) -> str:
+        """What of the file is left out, in words."""
+        if self.reason == "long":
+            return f"line {self.line} beyond its first MiB"
+        return f"from line {self.line} on, which takes too long"
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
-    """Matches in the order of paths and lines. ``after`` resumes, None at the end."""
+    """Matches in the order of paths and lines. ``after`` resumes, None at the end, and where the time was over before
+    the search got anywhere. ``gaps`` are what it left out, one of a file."""
 
     matches: list[Match]
     files: int = 0
@@ -179,6 +198,7 @@ class Matches:
     timed_out: bool = False
     skipped_binary: int = 0
     unreadable: int = 0
+    gaps: list[Gap] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from devbox_mcp.models import (
     FileInfo,
     FileType,
     Found,
+    Gap,
+    GapReason,
     Lines,
     Match,
     Matches,
@@ -49,6 +51,7 @@ _INFO = {
 _ROWS = [(int, int, float, int, str, str, bool, previous, int) for previous in (type(None), str)]
 _FILE_TYPES = frozenset(get_args(FileType))
 _EVENT_TYPES = frozenset(get_args(EventType))
+_GAP_REASONS = frozenset(get_args(GapReason))
 #: Parts that no path beneath a root has: none at all, dots, a NUL.
 _ODD = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
 #: The same of names between NULs, which may end in a slash.
@@ -155,7 +158,14 @@ def matches(found: Any) -> Matches:
         _one(found["timed_out"], _FLAG),
         _one(found["skipped_binary"], _NUMBER),
         _one(found["unreadable"], _NUMBER),
+        [_gap(gap) for gap in _list(found["gaps"])],
     )
+
+
+def _gap(found: Any) -> Gap:
+    if found["reason"] not in _GAP_REASONS:
+        raise ValueError("a reason of a gap")
+    return Gap(path_of(found["path"]), _one(found["line"], _NUMBER), found["reason"])
 
 
 def events(found: Any) -> Events:

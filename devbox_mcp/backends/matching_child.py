@@ -6,7 +6,7 @@ nothing but the guest's pure rooms, to start quickly.
 In: a line of JSON with the pattern, then for each file a line of JSON (``behind``: the line after which matches
 count) and its content in pieces, each behind its length in four bytes, the last one of length zero. Out: a line of
 JSON that says whether the pattern is one (``{}`` or ``{"error": …}``), then for each file lines that are a step
-(``[line, match or null]``) and one that ends it: ``{"binary": true}`` or ``{"binary": false}``.
+(``[line, match or null]``) and one that ends it: ``{"binary": …, "gap": …}``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from devbox_mcp.guest.errors import GuestError
-from devbox_mcp.guest.matching import MOST_CONTEXT, LineMatcher, compile_pattern
+from devbox_mcp.guest.matching import MOST_CONTEXT, LineMatcher, compile_pattern, give_up_slow_lines
 from devbox_mcp.guest.textfile import text_blocks
 
 _PATIENCE = 2.0  # seconds behind the deadline until it ends unasked: whoever started it may be gone
@@ -37,6 +37,7 @@ def main() -> None:
         _send({"error": {"code": error.code, "detail": error.detail, "hint": error.hint, "data": error.data}})
         return
     _send({})
+    give_up_slow_lines()
     while (file := _next()) is not None:
         _match(matcher, file["behind"])
 
@@ -57,7 +58,7 @@ def _match(matcher: LineMatcher, behind: int) -> None:
         _send([number, match])
     for _ in pieces:
         pass
-    _send({"binary": blocks is None})
+    _send({"binary": blocks is None, "gap": matcher.gap})
 
 
 def _next() -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from devbox_mcp.models import (
     FileInfo,
     FileType,
     Found,
+    GapReason,
     Lines,
     Match,
     Matches,
@@ -181,6 +182,17 @@ class MatchJson(TypedDict):
 
 
 @_documented
+class GapJson(TypedDict):
+    """What was left out of a file: its first gap, or where the search of it ended."""
+
+    path: str
+    line: int
+    reason: GapReason
+    """``long``: only the first 1 MiB of the line was searched; ``slow``: this line, which takes too long, and all
+    behind it was not"""
+
+
+@_documented
 class MatchesJson(TypedDict):
     """Lines that match, in the order of paths and lines."""
 
@@ -191,6 +203,7 @@ class MatchesJson(TypedDict):
     timed_out: bool
     skipped_binary: int
     unreadable: int
+    gaps: list[GapJson]
 
 
 @_documented
@@ -325,6 +338,7 @@ def matches(devbox: str, found: Matches) -> MatchesJson:
         "timed_out": found.timed_out,
         "skipped_binary": found.skipped_binary,
         "unreadable": found.unreadable,
+        "gaps": [{"path": gap.path.shown(devbox), "line": gap.line, "reason": gap.reason} for gap in found.gaps],
     }
 
 

@@ -9,7 +9,8 @@ from devbox_mcp.cli.failing import Failed
 from devbox_mcp.cli.listing import incomplete
 from devbox_mcp.cli.locations import Location
 from devbox_mcp.cli.output import Output
-from devbox_mcp.models import Match
+from devbox_mcp.cli.running import tell
+from devbox_mcp.models import Gap, Match
 from devbox_mcp.paths import SandboxPath
 
 _PAGE = 1000
@@ -34,6 +35,7 @@ async def search(location: Location, wanted: Wanted, *, only_names: bool, nul: b
     output = Output(as_json=as_json, nul=nul and only_names)
     printer = _Printer(output, wanted.context)
     unreadable, after, last = 0, None, None
+    gaps: list[Gap] = []
     async with opened([location], "search") as (place,):
         box = place.box
         while True:
@@ -51,13 +53,15 @@ async def search(location: Location, wanted: Wanted, *, only_names: bool, nul: b
                 last = match.path
             output.flush()
             unreadable = max(unreadable, found.unreadable)
+            gaps += found.gaps
             if found.timed_out and found.after in (None, after):
                 raise Failed("timeout", location.text, "the search took too long and is not complete", "look in less")
             after = found.after
             if after is None:
                 break
     printer.finish()
-    return incomplete(location, unreadable) or (_NOTHING if last is None else 0)
+    codes = [tell(Failed("timeout", gap.path.text, f"not searched {gap.extent}")) for gap in gaps]
+    return max([incomplete(location, unreadable), *codes]) or (_NOTHING if last is None else 0)
 
 
 class _Printer:

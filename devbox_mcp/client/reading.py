@@ -168,6 +168,7 @@ class AsyncReading:
         """
         sandbox, parsed = await self._connection.at(path, "search")
         matches: list[shapes.Match] = []
+        gaps: list[shapes.Gap] = []
         files = binary = unreadable = 0
         while True:
             page = await sandbox.search(
@@ -178,9 +179,10 @@ class AsyncReading:
             files += page.files
             binary += page.skipped_binary
             unreadable += page.unreadable
+            gaps += map(shapes.gap, page.gaps)
             cursor = page.after
             if cursor is None or page.timed_out or len(matches) == limit:
-                return Matches(matches, files, cursor, page.timed_out, binary, unreadable)
+                return Matches(matches, files, cursor, page.timed_out, binary, unreadable, gaps)
 
 
 def _next_page(have: int, limit: int | None) -> int:

@@ -13,7 +13,7 @@ from typing import Literal
 from devbox_mcp import models
 from devbox_mcp import revising as edited
 from devbox_mcp.errors import DevboxError, IoError
-from devbox_mcp.models import FileType
+from devbox_mcp.models import FileType, GapReason
 
 EventType = Literal["created", "modified", "deleted", "moved", "resync"]
 
@@ -112,9 +112,19 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """What was left out of a search, at a line of a file: of a ``long`` one all but its first MiB; one that is too
+    ``slow`` to match, and all behind it in its file."""
+
+    path: str
+    line: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
-    """Matches in the order of paths and lines; iterate over it. ``files`` counts those that were searched; the rest
-    as in Found."""
+    """Matches in the order of paths and lines; iterate over it. ``files`` counts those that were searched, ``gaps``
+    are what was left out of them; the rest as in Found."""
 
     matches: list[Match]
     files: int = 0
@@ -122,6 +132,7 @@ class Matches:
     timed_out: bool = False
     skipped_binary: int = 0
     unreadable: int = 0
+    gaps: list[Gap] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Match]:
         return iter(self.matches)
@@ -192,6 +203,11 @@ def edit(done: edited.Edited) -> Edited:
 def match(found: models.Match) -> Match:
     """Return a match as the SDK answers it."""
     return Match(found.path.text, found.line, found.text, found.before, found.after)
+
+
+def gap(found: models.Gap) -> Gap:
+    """Return a gap as the SDK answers it."""
+    return Gap(found.path.text, found.line, found.reason)
 
 
 def uploaded(outcome: models.BatchOutcome) -> Uploaded:

@@ -17,6 +17,7 @@ from .beneath import Root
 from .errors import GuestError
 from .find import find_parts
 from .job import Job
+from .matching import give_up_slow_lines
 from .policy import Policy
 from .search import search_parts
 
@@ -36,6 +37,7 @@ def main() -> None:
     os.set_inheritable(setting["fd"], False)
     policy = Policy(setting["deny"], read_only=True)
     root = Root(setting["path"], policy, setting["openat2"], handle=setting["fd"])
+    give_up_slow_lines()
     while True:
         request = requests.next()
         if request is None:

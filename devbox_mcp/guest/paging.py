@@ -39,11 +39,12 @@ def read_cursor(cursor: Optional[str], kind: str, start: str, *types: Type[Any])
     return found[2:]
 
 
-def gather(parts: Iterable[Dict[str, Any]], key: str) -> Dict[str, Any]:
-    """Put parts together; ``key`` names the list that grows."""
-    found: List[Any] = []
+def gather(parts: Iterable[Dict[str, Any]], *keys: str) -> Dict[str, Any]:
+    """Put parts together; ``keys`` name the lists that grow."""
+    found: Dict[str, List[Any]] = {key: [] for key in keys}
     answer: Dict[str, Any] = {}
     for part in parts:
-        found += part[key]
+        for key in keys:
+            found[key] += part[key]
         answer = part
-    return {**answer, key: found}
+    return {**answer, **found}

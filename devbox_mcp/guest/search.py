@@ -47,8 +47,10 @@ def search(
 
     Answers ``matches`` (``path``, ``line`` from 1, ``text``, and ``before`` and ``after``, lists of ``context``
     lines, at most 20; long lines are shortened to about 300 characters), ``files`` (how many were searched),
-    ``skipped_binary``, ``unreadable`` (files and directories), ``after`` (the cursor to go on with, None at the
-    end) and ``timed_out``: the job's deadline ended it. The deadline does not interrupt the matching of one line,
+    ``skipped_binary``, ``unreadable`` (files and directories), ``gaps`` (``path``, ``line`` and ``reason``: of a
+    ``long`` line only the first 1 MiB was searched; one that was too ``slow`` to match was given up with all behind
+    it in its file), ``after`` (the cursor to go on with, None at the end, and where it would lead to where the search
+    began) and ``timed_out``: the job's deadline ended it. The deadline does not interrupt the matching of one line,
     and there are patterns for which that takes years: that is what Worker is for. Raises not_found, unsupported for
     a special file, invalid_argument, cancelled.
     """
@@ -65,7 +67,7 @@ def search(
         limit=limit,
         after=after,
     )
-    return gather(parts, "matches")
+    return gather(parts, "matches", "gaps")
 
 
 def search_parts(
@@ -107,10 +109,12 @@ class _Search:
         self._files = 0
         self._binary = 0
         self._unreadable: List[str] = []
+        self._gaps: List[Dict[str, Any]] = []
+        self._start: Tuple[Any, ...] = ()
 
     def parts(self, limit: int, after: Optional[str]) -> Iterator[Dict[str, Any]]:
         """Yield parts whose cursors go on behind what was looked at and told until then."""
-        position = tuple(read_cursor(after, "lines", self._path, str, int) or (".", 0))
+        position = self._start = tuple(read_cursor(after, "lines", self._path, str, int) or (".", 0))
         count = 0
         more = timed_out = False
         # a part before the first line is matched, so that there is an answer if that takes too long
@@ -137,10 +141,12 @@ class _Search:
     def _part(
         self, matches: List[Dict[str, Any]], position: Optional[Tuple[Any, ...]], *, timed_out: bool
     ) -> Dict[str, Any]:
+        gaps, self._gaps = self._gaps, []
         return {
             "matches": matches,
+            "gaps": gaps,
             "files": self._files,
-            "after": None if position is None else make_cursor("lines", self._path, *position),
+            "after": None if position in (None, self._start) else make_cursor("lines", self._path, *position),
             "timed_out": timed_out,
             "skipped_binary": self._binary,
             "unreadable": len(self._unreadable),
@@ -210,3 +216,6 @@ class _Search:
                     yield below, number, None if match is None else {"path": path, **match}
         finally:
             os.close(fd)
+            if self._matcher.gap is not None:
+                self._gaps.append({"path": path, **self._matcher.gap})
+                self._matcher.gap = None

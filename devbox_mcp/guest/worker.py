@@ -66,7 +66,7 @@ class Worker:
     ) -> Dict[str, Any]:
         """Answer as ``find.find``. Raises what it does, and unavailable."""
         options = {"sort": sort, "ignored": ignored, "limit": limit, "after": after}
-        return self._run("find", "entries", path, pattern, job, options)
+        return self._run("find", ("entries",), path, pattern, job, options)
 
     def search(
         self,
@@ -92,7 +92,7 @@ class Worker:
             "limit": limit,
             "after": after,
         }
-        return self._run("search", "matches", path, pattern, job, options)
+        return self._run("search", ("matches", "gaps"), path, pattern, job, options)
 
     def close(self) -> None:
         """End all children; calls under way raise unavailable, and so do later ones."""
@@ -107,14 +107,14 @@ class Worker:
             self._drop(child)
 
     def _run(
-        self, operation: str, key: str, path: str, pattern: str, job: Job, options: Dict[str, Any]
+        self, operation: str, keys: Tuple[str, ...], path: str, pattern: str, job: Job, options: Dict[str, Any]
     ) -> Dict[str, Any]:
         request = {"operation": operation, "path": path, "pattern": pattern, "options": options}
         while True:
             with self._child(path, job) as child:
                 warm = child.served > 0
                 try:
-                    return gather(child.parts(request, path, job), key)
+                    return gather(child.parts(request, path, job), *keys)
                 except _Ended:
                     # one that was idle for long may end just now; the next one is another or a new one
                     if not warm:

@@ -234,8 +234,22 @@ def test_a_very_long_line_is_searched_in_its_first_mebibyte(root, tmp_path):
     (tmp_path / "file").write_bytes(
         b"x" * (mebibyte - 4) + b"FOUND" + b"x" * mebibyte + b"FOUND\nFOUND" + b"y" * mebibyte + b"\nz FOUND\n"
     )
-    assert [match["line"] for match in search(root, ".", "FOUND", Job())["matches"]] == [2, 3]
+    answer = search(root, ".", "FOUND", Job())
+    assert [match["line"] for match in answer["matches"]] == [2, 3]
+    assert answer["gaps"] == [{"path": "file", "line": 1, "reason": "long"}]
     assert [match["line"] for match in search(root, ".", "FOUN", Job())["matches"]] == [1, 2, 3]
+
+
+def test_a_long_line_is_told_by_every_page_that_passes_it(root, tmp_path):
+    (tmp_path / "a").write_bytes(b"FOUND\n" + b"x" * (1 << 20) + b"FOUND\nFOUND\n")
+    (tmp_path / "b").write_bytes(b"FOUND\n")
+    gaps, after = [], None
+    for line in (1, 3, 1):
+        answer = search(root, ".", "FOUND", Job(), limit=1, after=after)
+        assert [match["line"] for match in answer["matches"]] == [line]
+        gaps += [(gap["path"], gap["line"]) for gap in answer["gaps"]]
+        after = answer["after"]
+    assert set(gaps) == {("a", 2)}
 
 
 def test_no_cursor_after_a_page_that_is_just_full(root, tree):
@@ -355,10 +369,9 @@ def test_the_deadline_ends_it_with_what_there_is_and_the_cursor_goes_on(root, tr
     while True:
         answer = search(root, ".", "two|three", Impatient(3 + rounds), after=after)
         found += hits(answer)
-        after = answer["after"]
-        assert answer["timed_out"] is (after is not None)
-        if after is None:
+        if not answer["timed_out"]:
             break
+        after = answer["after"] or after
         rounds += 1
         assert rounds < 40
     assert found == whole
@@ -372,6 +385,13 @@ def test_the_deadline_in_the_middle_of_a_file(root, tmp_path):
     assert answer["timed_out"]
     rest = search(root, ".", "x", Job(), after=answer["after"])
     assert [match["line"] for match in rest["matches"]] == [2002]
+
+
+def test_a_deadline_before_anything_is_searched_gives_no_cursor_that_leads_nowhere(root, tree):
+    first = search(root, ".", "two", Job(), limit=1)["after"]
+    for after in (None, first):
+        answer = search(root, ".", "two", Impatient(0), after=after)
+        assert (answer["timed_out"], answer["after"]) == (True, None)
 
 
 def test_cancelled(root, tree):

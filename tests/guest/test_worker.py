@@ -20,6 +20,7 @@ from devbox_mcp.guest.search import search
 from devbox_mcp.guest.worker import Worker, from_directory
 
 EXPLOSIVE = "(a+)+$"
+DEAF = r"\w+=\d"  # while it matches a long word, no signal is looked out for
 PACKAGE = os.path.dirname(worker_room.__file__)
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -134,6 +135,16 @@ def test_a_pattern_that_explodes_is_ended_with_what_was_found_before_it(worker, 
     rest = worker.search(".", "plain", Job(), after=answer["after"])
     assert [match["path"] for match in rest["matches"]][-1] == "3"
     assert len(answer["matches"]) + len(rest["matches"]) == 3
+
+
+def test_a_line_that_takes_for_ever_is_given_up_and_the_other_files_are_searched(worker, tree):
+    answer = worker.search(".", "plain|" + EXPLOSIVE, Job(300))
+    assert [(match["path"], match["line"]) for match in answer["matches"]] == [("1", 1), ("2/x", 1), ("3", 1)]
+    assert answer["gaps"] == [{"path": "2/x", "line": 2, "reason": "slow"}]
+    assert (answer["timed_out"], answer["after"], answer["files"]) == (False, None, 3)
+    # and the child lives on
+    assert pids(worker)
+    assert worker.search("2/x", EXPLOSIVE, Job(300), context=1)["gaps"] == answer["gaps"]
 
 
 def test_the_time_may_be_over_before_there_is_anything(worker, tree, monkeypatch):
@@ -325,14 +336,21 @@ time.sleep(3600)
 
 @on_linux
 @pytest.mark.parametrize(
-    ("seconds", "ending"),
-    [("idle", signal.SIGKILL), (3600, signal.SIGKILL), (None, signal.SIGKILL), (1.0, signal.SIGSTOP)],
+    ("pattern", "seconds", "ending"),
+    [
+        (EXPLOSIVE, "idle", signal.SIGKILL),
+        (EXPLOSIVE, 3600, signal.SIGKILL),
+        (EXPLOSIVE, None, signal.SIGKILL),
+        (DEAF, None, signal.SIGKILL),
+        (DEAF, 1.0, signal.SIGSTOP),
+    ],
 )
-def test_no_child_outlives_its_parent(tree, seconds, ending):
+def test_no_child_outlives_its_parent(tree, pattern, seconds, ending):
     """Neither one that is idle nor one in the middle of a pattern that explodes; nor does one outlive its deadline
     for long when the parent lives but does nothing."""
+    (tree / "1").write_text("a=b" + "a" * 500_000)
     project = os.path.dirname(os.path.dirname(PACKAGE))
-    program = PARENT.format(project=project, root=str(tree), pattern=EXPLOSIVE, seconds=seconds)
+    program = PARENT.format(project=project, root=str(tree), pattern=pattern, seconds=seconds)
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     try:
         (pid,) = map(int, parent.stdout.readline().split())

@@ -44,6 +44,8 @@ class Matcher:
         self._path = path
         self.binary = False
         """whether the file matched last was passed over for being no text"""
+        self.gap: dict[str, Any] | None = None
+        """what was left out of it, as ``guest.matching`` tells it"""
 
     async def steps(self, content: AsyncIterator[bytes], behind: int) -> AsyncGenerator[Step, None]:
         """Yield the steps of a file: its matches beyond line ``behind``, and how far all is told. To be gone
@@ -52,7 +54,7 @@ class Matcher:
         try:
             while isinstance(answer := await self._answer(), list):
                 yield answer[0], answer[1]
-            self.binary = answer["binary"]
+            self.binary, self.gap = answer["binary"], answer["gap"]
             await sender
         finally:
             sender.cancel()

@@ -19,7 +19,7 @@ from devbox_mcp.errors import DevboxError
 from devbox_mcp.guest.globs import Glob
 from devbox_mcp.guest.names import parts
 from devbox_mcp.guest.paging import make_cursor, read_cursor
-from devbox_mcp.models import FileInfo, Match, Matches
+from devbox_mcp.models import FileInfo, Gap, Match, Matches
 from devbox_mcp.paths import SandboxPath
 
 _ALL_LINES = -1  # in a cursor: on with the next file
@@ -41,10 +41,11 @@ class Search:
         self._files = 0
         self._binary = 0
         self._unreadable = 0
+        self._gaps: list[Gap] = []
 
     async def run(self, matcher: Matcher, request: dict[str, Any], after: str | None, seconds: float) -> Matches:
         """Answer as ``Backend.search``. Raises what ``stat``, ``read`` and ``list`` raise, InvalidArgument."""
-        below, line = read_cursor(after, "lines", self._path.text, str, int) or (".", 0)
+        start = below, line = tuple(read_cursor(after, "lines", self._path.text, str, int) or (".", 0))
         parts(below)
         found: list[Match] = []
         more = False
@@ -63,9 +64,10 @@ class Search:
                         # what is there already never waits, and so is never cancelled
                         await anyio.lowlevel.checkpoint()
         timed_out = scope.cancelled_caught
-        cursor = make_cursor("lines", self._path.text, below, line) if more or timed_out else None
+        onward = (more or timed_out) and (below, line) != start
+        cursor = make_cursor("lines", self._path.text, below, line) if onward else None
         unreadable = self._unreadable + len(self._walk.unreadable)
-        return Matches(found, self._files, cursor, timed_out, self._binary, unreadable)
+        return Matches(found, self._files, cursor, timed_out, self._binary, unreadable, self._gaps)
 
     async def _steps(self, matcher: Matcher, below: str, line: int) -> AsyncGenerator[_Step, None]:
         """Go on behind a line of a file, both as a cursor has them."""
@@ -129,3 +131,5 @@ class Search:
         if matcher.binary:
             self._files -= 1
             self._binary += 1
+        if matcher.gap is not None:
+            self._gaps.append(Gap(path, **matcher.gap))

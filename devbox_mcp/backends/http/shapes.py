@@ -63,7 +63,8 @@ class Shapes:
     def matches(self, found: Any) -> Matches:
         """Return the lines that match."""
         told = [{**match, "path": self._plain(match["path"])} for match in _list(found["matches"])]
-        return answers.matches({**found, "matches": told, "after": _after(found)})
+        gaps = [{**gap, "path": self._plain(gap["path"])} for gap in _list(found["gaps"])]
+        return answers.matches({**found, "matches": told, "gaps": gaps, "after": _after(found)})
 
     def events(self, found: Any) -> Events:
         """Return changes."""

@@ -8,7 +8,7 @@ import pytest
 
 from devbox_mcp.errors import InvalidArgument, NotFound
 from devbox_mcp.guest.names import OWN_PREFIX
-from devbox_mcp.models import Capability
+from devbox_mcp.models import Capability, Gap
 
 from ..box import Box, at
 from ..inside import Link
@@ -128,6 +128,19 @@ class TestSearch(Topic):
         assert (await box.backend.search(at("."), "(a+)+$", seconds=1)).timed_out
         # and the next one is served as ever
         assert await _places(box, "a!") == [("f", 1)]
+
+    async def test_a_line_that_explodes_is_given_up_and_told(self, box: Box) -> None:
+        box.make({"a": b"a" * 60 + b"!\n", "b": b"a\n"})
+        found = await box.backend.search(at("."), "(a+)+$", seconds=300)
+        assert [(match.path.text, match.line) for match in found.matches] == [("b", 1)]
+        assert found.gaps == [Gap(at("a"), 1, "slow")]
+        assert (found.after, found.timed_out) == (None, False)
+
+    async def test_a_line_that_is_not_searched_to_its_end_is_told(self, box: Box) -> None:
+        box.make({"f": b"short\n" + b"x" * (1 << 20) + b"needle\nneedle\n"})
+        found = await box.backend.search(at("."), "needle")
+        assert [match.line for match in found.matches] == [3]
+        assert found.gaps == [Gap(at("f"), 2, "long")]
 
     @pytest.mark.parametrize("pattern", ["(", "[", "*", "(?P<n>", "a{2,1}"])
     async def test_bad_pattern(self, box: Box, pattern: str) -> None:

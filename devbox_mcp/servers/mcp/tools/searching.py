@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 import mcp_types as types
 from pydantic import Field
 
-from devbox_mcp.models import Match
+from devbox_mcp.models import Gap, Match
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, tool
 from devbox_mcp.servers.mcp.results import notes, shown, text_block
 from devbox_mcp.servers.mcp.tools.arguments import Cursor, Devbox, Limit, Path, decode_cursor, encode_cursor
+
+_GAPS = 5  # files that a result names because they were not searched to their end
 
 Ignored = Annotated[bool, Field(description="Also what .gitignore excludes, and .git itself.")]
 
@@ -77,6 +79,7 @@ async def search_text(
     if not lines:
         lines.append(f"(no match in {found.files} files)")
     lines += _onward(len(found.matches), "matches", found.after, found.timed_out, found.unreadable)
+    lines += _left_out(found.gaps, sandbox.name)
     return shown(text_block(_within(lines, sandbox)))
 
 
@@ -104,7 +107,6 @@ def _onward(count: int, what: str, after: str | None, timed_out: bool, unreadabl
     facts = []
     ways = [] if after is None else [f"continue with cursor={encode_cursor(after)}"]
     if timed_out:
-        # where one line takes for ever, going on leads to the same line
         ways.append("narrow it by path or glob, or use a simpler pattern")
     if ways:
         why = "the time allowed is over" if timed_out else "truncated"
@@ -112,6 +114,16 @@ def _onward(count: int, what: str, after: str | None, timed_out: bool, unreadabl
     if unreadable:
         facts.append(f"{unreadable} unreadable directories or files passed over")
     return [notes([fact]) for fact in facts]
+
+
+def _left_out(gaps: list[Gap], devbox: str) -> list[str]:
+    if not gaps:
+        return []
+    told = [f"{gap.path.shown(devbox)} {gap.extent}" for gap in gaps[:_GAPS]]
+    if len(gaps) > _GAPS:
+        told.append(f"parts of {len(gaps) - _GAPS} more files")
+    slow = any(gap.reason == "slow" for gap in gaps)
+    return [notes([f"not searched: {'; '.join(told)}", "use a simpler pattern" if slow else ""])]
 
 
 def _within(lines: list[str], sandbox: Sandbox) -> str:
