@@ -1,4 +1,5 @@
-"""Texts of which a regular expression needs at least one, so that bytes without any of them can be passed over.
+"""What a regular expression needs: texts of which at least one has to be there, so that bytes without any of them can
+be passed over, or a line break.
 
 Always on the safe side: where it cannot tell, it names no text and nothing is passed over.
 """
@@ -12,6 +13,7 @@ except ImportError:  # before Python 3.11
     import sre_parse as parser
 
 _MOST = 8  # each is looked for on its own
+_REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 #: What an ASCII letter matches beside its other case where case is ignored: long s, the i's, the Kelvin sign.
 _FOLDED = tuple(character.encode("utf-8") for character in "\u017f\u0130\u0131\u212a")
@@ -35,6 +37,30 @@ def may_match(expression: Pattern[str]) -> Optional[Callable[[bytes], bool]]:
         (text,) = texts
         return lambda content: text in content
     return lambda content: any(text in content for text in texts)
+
+
+def needs_line_break(expression: Pattern[str]) -> bool:
+    """Whether nothing matches that is within one line."""
+    try:
+        return _any_breaks(parser.parse(expression.pattern, expression.flags))
+    except RecursionError:
+        return False
+
+
+def _any_breaks(parsed: Sequence[Tuple[Any, Any]]) -> bool:
+    return any(_breaks(code.name, argument) for code, argument in parsed)
+
+
+def _breaks(name: str, argument: Any) -> bool:
+    if name == "LITERAL":
+        return bool(argument == ord("\n"))
+    if name == "BRANCH":
+        return all(_any_breaks(branch) for branch in argument[1])
+    if name in _REPEATS:
+        return bool(argument[0]) and _any_breaks(argument[2])
+    if name in ("SUBPATTERN", "ASSERT", "ATOMIC_GROUP"):
+        return _any_breaks(argument if name == "ATOMIC_GROUP" else argument[-1])
+    return False
 
 
 def _in_any_case(texts: _Texts) -> Callable[[bytes], bool]:
@@ -75,7 +101,7 @@ def _of_item(name: str, argument: Any, *, ignore_case: bool) -> Optional[_Texts]
     if name == "SUBPATTERN":
         _, added, removed, inner = argument
         return None if (added | removed) & re.IGNORECASE else _needed(inner, ignore_case=ignore_case)
-    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+    if name in _REPEATS:
         least, _, inner = argument
         return _needed(inner, ignore_case=ignore_case) if least else None
     if name == "BRANCH":

@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Match, Optional, Pattern, Tuple
 
 from .errors import GuestError
-from .literals import may_match
+from .literals import may_match, needs_line_break
 from .textfile import LONGEST_LINE
 
 MOST_CONTEXT = 20
@@ -22,17 +22,18 @@ def compile_pattern(pattern: str, *, regex: bool, ignore_case: bool) -> Pattern[
     """Compile a pattern for single lines. Raises invalid_argument, with ``position`` in its data where it is known."""
     if not pattern:
         raise GuestError("invalid_argument", ".", "the pattern is empty")
-    if not regex and "\n" in pattern:
-        raise GuestError(
-            "invalid_argument", ".", "the text spans lines, but lines are searched one by one", "search for one of them"
-        )
     try:
-        return re.compile(pattern if regex else re.escape(pattern), re.IGNORECASE if ignore_case else 0)
+        expression = re.compile(pattern if regex else re.escape(pattern), re.IGNORECASE if ignore_case else 0)
     except re.error as error:
         hint = "mend it, or pass regex=false to search for it as plain text"
         raise GuestError("invalid_argument", ".", "bad pattern: %s" % error, hint, position=error.pos) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise GuestError("invalid_argument", ".", "bad pattern: %s" % error) from None
+    if needs_line_break(expression):
+        detail = "the %s spans lines, but lines are searched one by one" % ("pattern" if regex else "text")
+        hint = "search for one of them, with context to see the others"
+        raise GuestError("invalid_argument", ".", detail, hint + ("; $ matches at its end" if regex else ""))
+    return expression
 
 
 def give_up_slow_lines() -> None:

@@ -13,7 +13,7 @@ from devbox_mcp.guest import textfile
 from devbox_mcp.guest.beneath import Root
 from devbox_mcp.guest.errors import GuestError
 from devbox_mcp.guest.job import Job
-from devbox_mcp.guest.literals import may_match
+from devbox_mcp.guest.literals import may_match, needs_line_break
 from devbox_mcp.guest.matching import LineMatcher, compile_pattern
 from devbox_mcp.guest.paging import make_cursor
 from devbox_mcp.guest.policy import Policy
@@ -81,7 +81,6 @@ def test_lines_in_the_order_of_the_walk(root, tree):
         ("(?i)TWO$", {"glob": "src/**"}, ["# two", "two", "Two"]),
         ("two", {"glob": "*.md"}, ["no newline at the end: two"]),
         (r"\r", {}, []),
-        ("e\nt", {}, []),
     ],
 )
 def test_one_line_at_a_time_without_its_ending(root, tree, pattern, options, expected):
@@ -333,6 +332,7 @@ def test_a_foreign_cursor_is_refused(root, cursor):
         ("(" * 5000, {}, None),
         ("", {}, None),
         ("a\nb", {"regex": False}, None),
+        ("a\nb", {}, None),
     ],
 )
 def test_a_bad_pattern_says_what_is_wrong_and_where(root, pattern, options, position):
@@ -423,7 +423,28 @@ def test_every_other_form_of_a_letter_is_known():
 
 pattern_pieces = st.recursive(
     st.sampled_from(
-        ["a", "k", "S", "I", "é", "ab", ".", "[ab]", "[^a]", r"\w", r"\b", "^", "$", "", "x*", "(?=a)", "(?!k)"]
+        [
+            "a",
+            "k",
+            "S",
+            "I",
+            "é",
+            "ab",
+            ".",
+            r"\n",
+            r"[\n]",
+            "\n",
+            "[ab]",
+            "[^a]",
+            r"\w",
+            r"\b",
+            "^",
+            "$",
+            "",
+            "x*",
+            "(?=a)",
+            "(?!k)",
+        ]
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3).map("".join),
@@ -443,6 +464,8 @@ pattern_pieces = st.recursive(
 def test_nothing_that_matches_is_passed_over(pattern, wanted, ignore_case):
     expression = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
     quick = may_match(expression)
+    if needs_line_break(expression):
+        assert not any(expression.search(line) for line in wanted)
     if quick is not None and any(expression.search(line) for line in wanted):
         assert quick("\n".join(wanted).encode())
     for line in wanted:
@@ -466,3 +489,18 @@ def test_much_is_passed_over(pattern, passed_over, looked_at):
     quick = may_match(re.compile(pattern))
     assert not quick(passed_over)
     assert quick(looked_at)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a\nb", r"a\nb", r"(?s)a.*\n", r"(a|(b\nlonger)+)\s*\n", r"a\n|b\r\n", r"(?:\n){2,}?", r"a(?=\n)", r"[\n]x"],
+)
+def test_what_spans_lines_is_known(pattern):
+    assert needs_line_break(re.compile(pattern))
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"a\n?", r"a|b\n", r"[\r\n]", r"[^\n]", r"a(?!\n)", r"a\s*", r"\\n", "(?x)a\n b", "$"]
+)
+def test_what_may_match_in_a_line_is_not_refused(pattern):
+    assert not needs_line_break(re.compile(pattern))
