@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from .beneath import Root
-from .errors import GuestError, os_errors
+from .errors import GuestError
 from .job import Job
 from .paging import gather
 
@@ -164,6 +164,17 @@ class Worker:
             self._changed.notify()
 
 
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Say of an error that it is the process, and no file of the root, that is not as it should be."""
+    try:
+        yield
+    except OSError as error:
+        detail = "the process that searches cannot be started: %s" % (error.strerror or error)
+        hint = "other operations go on; if this does too, restart the server"
+        raise GuestError("unavailable", ".", detail, hint) from None
+
+
 class _Ended(Exception):
     """The child is gone."""
 
@@ -172,9 +183,9 @@ class _Child:
     """One process. Used by one thread at a time, but ``kill`` may come from any."""
 
     def __init__(self, root: Root, loader: Loader) -> None:
-        """Raises GuestError where no process can be started."""
+        """Raises unavailable where no process can be started."""
         program, fed = loader()
-        with os_errors("."):
+        with _starting():
             life, held = os.pipe()
             self._life = os.fdopen(held, "wb", 0)
             try:

@@ -192,6 +192,16 @@ def test_an_idle_child_that_was_killed_is_replaced(worker, tree):
     assert pid not in pids(worker)
 
 
+@pytest.mark.parametrize(("program", "reason"), [("/nowhere/python", "No such file"), ("/dev/null", "ermission")])
+def test_a_child_that_cannot_be_started_says_why(worker, tree, monkeypatch, program, reason):
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(GuestError) as caught:
+        worker.find(".", "*", Job())
+    assert caught.value.code == "unavailable"
+    assert reason in caught.value.detail
+    assert pids(worker) == set()
+
+
 def test_a_busy_child_that_is_killed_is_an_error(worker, tree):
     codes = []
     thread = threading.Thread(target=lambda: codes.append(code_of(worker.search, ".", EXPLOSIVE, Job())))
