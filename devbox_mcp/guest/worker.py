@@ -20,7 +20,7 @@ from .errors import GuestError
 from .job import Job
 from .paging import gather
 
-_MOST = 4  # children
+_MOST = {"search": 4, "find": 5}  # children at work up to which one more is begun: finds never wait for searches alone
 _GRACE = 0.25  # seconds behind the deadline for a child to end its answer properly
 _LOOK = 0.05  # seconds between two looks at the job
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # an interpreter may not start without them
@@ -111,7 +111,7 @@ class Worker:
     ) -> Dict[str, Any]:
         request = {"operation": operation, "path": path, "pattern": pattern, "options": options}
         while True:
-            with self._child(path, job) as child:
+            with self._child(path, job, _MOST[operation]) as child:
                 warm = child.served > 0
                 try:
                     return gather(child.parts(request, path, job), *keys)
@@ -121,9 +121,9 @@ class Worker:
                         raise GuestError("unavailable", path, "the process that searches ended unexpectedly") from None
 
     @contextmanager
-    def _child(self, path: str, job: Job) -> "Iterator[_Child]":
+    def _child(self, path: str, job: Job, most: int) -> "Iterator[_Child]":
         """Lend an idle child or a new one; one that is not through with its answer afterwards is killed."""
-        child = self._take(path, job)
+        child = self._take(path, job, most)
         try:
             yield child
         finally:
@@ -135,18 +135,20 @@ class Worker:
             if not keep:
                 self._drop(child)
 
-    def _take(self, path: str, job: Job) -> "_Child":
+    def _take(self, path: str, job: Job, most: int) -> "_Child":
         with self._changed:
             while True:
                 if self._closed:
                     raise GuestError("unavailable", path, "this sandbox was closed")
                 self._forget_ended()
-                if self._idle:
-                    return self._idle.pop()
-                if len(self._children) < _MOST:
+                if len(self._children) - len(self._idle) < most:
+                    if self._idle:
+                        return self._idle.pop()
                     child = _Child(self._root, self._loader)
                     self._children.add(child)
                     return child
+                if job.expired:
+                    raise GuestError("timeout", path, "other searches took all the time allowed", "try again")
                 job.check(path)
                 self._changed.wait(_LOOK)
 

@@ -183,6 +183,25 @@ def test_no_more_children_than_allowed_and_the_others_wait(worker, tree):
     assert worker.search(".", "plain", Job())["files"] == 3
 
 
+def test_searches_that_explode_leave_room_for_a_find(worker, tree):
+    (tree / "1").write_text("a=b" + "a" * 500_000)
+    worker.find(".", "*", Job())
+    jobs = [Job() for _ in range(6)]
+    threads = [threading.Thread(target=code_of, args=(worker.search, ".", DEAF, job)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(worker._children) - len(worker._idle) == 4)
+    for _ in range(3):
+        assert worker.find(".", "3", Job(60))["entries"]
+    with pytest.raises(GuestError) as caught:
+        worker.search(".", "plain", Job(0.1))
+    assert (caught.value.code, caught.value.hint) == ("timeout", "try again")
+    for job in jobs:
+        job.cancel()
+    for thread in threads:
+        thread.join()
+
+
 def test_an_idle_child_that_was_killed_is_replaced(worker, tree):
     worker.search(".", "plain", Job())
     (pid,) = pids(worker)
@@ -320,7 +339,7 @@ def test_another_loader_needs_no_files(root, tree):
 def test_children_that_are_idle_for_long_end_and_are_forgotten(root, tree):
     program = from_directory()[0].replace("main()\n", "import guest.child\nguest.child._IDLE = 0.05\nmain()\n")
     worker = Worker(root, lambda: (program, b""))
-    with worker._child(".", Job()) as one, worker._child(".", Job()) as other:
+    with worker._child(".", Job(), 2) as one, worker._child(".", Job(), 2) as other:
         pass
     wait_for(lambda: one.has_ended() and other.has_ended())
     assert worker.find(".", "*", Job())["entries"]
