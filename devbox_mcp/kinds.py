@@ -6,6 +6,7 @@ is found out once, when it is opened.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from urllib.parse import unquote
 
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.local import LocalBackend
-from devbox_mcp.errors import DevboxError, Unsupported
+from devbox_mcp.errors import DevboxError, Timeout
 from devbox_mcp.extras import HTTP, KUBERNETES
 from devbox_mcp.guest.policy import Policy, check_rule
 from devbox_mcp.tally import Tally
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from devbox_mcp.transports.kubernetes import PodAddress
 
 _ROOT = "?root="
+#: Seconds for a shell to speak where Python did not: it may be that nothing does.
+_SHELL = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,25 +176,30 @@ def _pod_name(target: str) -> str:
 
 
 async def _open_there(transport: Callable[[], ExecTransport], root: str | None, opening: Opening) -> Backend:
-    """Open a place behind a transport by the guest, or by the shell dialect where there is no Python for it."""
+    """Open a place behind a transport by the guest, or by the shell dialect where there is no Python for it, or one
+    that is something else."""
     from devbox_mcp.backends.exec import ExecBackend  # noqa: PLC0415  as above
 
     guest = ExecBackend(transport(), root, policy=_policy(opening), tally=opening.tally)
     try:
         await guest.root()
-    except Unsupported as error:
+    except BaseException as error:
         await guest.aclose()
-        because = f"{error.detail}; {error.hint}"
-    except BaseException:
-        await guest.aclose()
-        raise
+        if not (isinstance(error, DevboxError) and "program" in error.data):
+            raise
+        why = error
     else:
         return guest
     from devbox_mcp.backends.shell import ShellBackend  # noqa: PLC0415  as above
 
-    shell = ShellBackend(transport(), root or "", policy=_policy(opening), because=because)
+    shell = ShellBackend(transport(), root or "", policy=_policy(opening), because=f"{why.detail}; {why.hint}")
     try:
-        await shell.root()
+        async with asyncio.timeout(_SHELL if isinstance(why, Timeout) else None):
+            await shell.root()
+    except TimeoutError:
+        await shell.aclose()
+        detail = f"{why.detail}, and a shell nothing for {_SHELL:g}"
+        raise Timeout("open", ".", detail, hint="see whether any program starts there") from why
     except BaseException:
         await shell.aclose()
         raise

@@ -9,13 +9,24 @@ from typing import Any
 
 import pytest
 
+from devbox_mcp import kinds
 from devbox_mcp.backends.base import Backend
 from devbox_mcp.backends.exec import ExecBackend
 from devbox_mcp.backends.local import LocalBackend
 from devbox_mcp.backends.shell import ShellBackend
-from devbox_mcp.errors import Denied, DevboxError, InvalidArgument, NotFound, ReadOnly, Unsupported
+from devbox_mcp.errors import (
+    Denied,
+    DevboxError,
+    InvalidArgument,
+    NotFound,
+    ReadOnly,
+    Timeout,
+    Unavailable,
+    Unsupported,
+)
 from devbox_mcp.kinds import KINDS, Opening, open_directory
 from devbox_mcp.paths import SandboxPath
+from devbox_mcp.session import opening as session_opening
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +58,12 @@ def nothing_there(tmp_path: Path) -> str:
     return f"env PATH={tmp_path / 'empty'}"
 
 
+def program(path: str, script: str) -> None:
+    Path(path).unlink(missing_ok=True)
+    Path(path).write_text(f"#!/bin/sh\n{script}\n")
+    Path(path).chmod(0o755)
+
+
 async def opened(url: str, **rules: Any) -> Backend:
     kind, _, target = url.partition(":")
     return await KINDS[kind].open(target, Opening(**rules))
@@ -74,6 +91,47 @@ async def test_where_there_is_none_the_shell_does(root: Path, without_python: st
         assert await (await backend.read(SandboxPath("f"))).read() == b"here"
     finally:
         await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [
+        ("echo Python 3.4 is here; cat > /dev/null", "something else"),
+        ("exec yes", "something else"),
+        ("exec sleep 3600", "nothing there for 1 seconds"),
+        ("echo; exec sleep 3600", "nothing there for 1 seconds"),  # a line's end is the kind of a frame
+    ],
+)
+async def test_where_python_is_something_else_the_shell_works_and_says_why(
+    root: Path, without_python: str, python: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "nothing" in why:
+        monkeypatch.setattr(session_opening, "_GREETING", 1.0)
+    program(f"{without_python.partition('=')[2]}/python3", python)
+    backend = await opened(exec_url(without_python, root))
+    try:
+        assert isinstance(backend, ShellBackend)
+        assert await (await backend.read(SandboxPath("f"))).read() == b"here"
+        assert why in (await backend.describe()).lacks["python"]
+    finally:
+        await backend.aclose()
+
+
+async def test_where_nothing_says_anything_the_shell_is_not_waited_for_much_longer(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_opening, "_GREETING", 1.0)
+    monkeypatch.setattr(kinds, "_SHELL", 2.0)
+    program(f"{tmp_path}/hangs", "exec sleep 3600")
+    with pytest.raises(Timeout, match="python3 said nothing there for 1 seconds, and a shell nothing for 2"):
+        await opened(exec_url(f"{tmp_path}/hangs", root))
+
+
+async def test_where_whatever_starts_programs_prints_something_the_error_says_so(root: Path, tmp_path: Path) -> None:
+    program(f"{tmp_path}/greets", 'echo Welcome; exec "$@"')
+    with pytest.raises(Unavailable, match="says something else") as caught:
+        await opened(exec_url(f"{tmp_path}/greets", root))
+    assert "must print nothing" in caught.value.hint
 
 
 async def test_where_there_is_neither_the_error_says_what_would_help(root: Path, nothing_there: str) -> None:

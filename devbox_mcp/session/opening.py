@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from devbox_mcp.errors import DevboxError, Integrity, NotDirectory, NotFound, Unavailable, Unsupported
+from devbox_mcp.errors import DevboxError, Integrity, NotDirectory, NotFound, Timeout, Unavailable, Unsupported
 from devbox_mcp.guest import bootstrap, frames
 from devbox_mcp.session.bundle import bundle, command
 from devbox_mcp.session.link import Link
 from devbox_mcp.transports.base import Channel, ExecTransport
 
+_GREETING = 20.0  # seconds for Python to start and the guest to speak, of the thirty that a connection has
 _VERDICT = 2.0  # seconds for the exit status that says why there is no answer
 _NOT_STARTED = (126, 127)  # what shells, and programs like them, say of a program that they cannot start
 
@@ -61,12 +62,14 @@ class Hello:
 async def open_session(
     transport: ExecTransport, wanted: Wanted, *, beat: float = 20.0, silence: float = 60.0
 ) -> tuple[Link, Hello]:
-    """Start a guest and greet it. Raises Unsupported with ``data["program"]`` where there is no Python for it,
-    NotFound, NotDirectory and PermissionDenied for the root, Unavailable, Integrity."""
+    """Start a guest and greet it. Raises Unsupported where there is no Python for it, Integrity where something else
+    answers in its name, and Timeout where nothing does, each with ``data["program"]``; NotFound, NotDirectory and
+    PermissionDenied for the root; Unavailable, Integrity."""
     channel = await transport.start(command(wanted.python))
     link = Link(channel, beat=beat, silence=silence)
     try:
-        return link, _hello(await link.greet(bundle(), wanted.meta()))
+        async with asyncio.timeout(_GREETING):
+            return link, _hello(await link.greet(bundle(), wanted.meta()))
     except (NotFound, NotDirectory) as error:
         await link.aclose()
         detail = "the root does not exist there" if isinstance(error, NotFound) else "the root is not a directory"
@@ -77,6 +80,9 @@ async def open_session(
         finally:
             await link.aclose()  # the guest may be there all the same, and have said that the root is not
         raise reason from error
+    except (Integrity, TimeoutError) as error:
+        await link.aclose()
+        raise _another(wanted.python, error) from error
     except BaseException:
         await link.aclose()
         raise
@@ -92,13 +98,26 @@ def _hello(meta: Any) -> Hello:
     return Hello(meta["root"], meta["uid"], meta["pid"], meta["python"], operations, meta["free"])
 
 
+def _another(python: str, error: Exception) -> DevboxError:
+    """Return what is wrong with a program of Python's name that does not run the guest."""
+    if isinstance(error, Integrity):
+        detail = f"{python} says something else there than the guest does"
+        return Integrity("open", ".", detail, hint=_hint(python), program=python)
+    detail = f"{python} said nothing there for {_GREETING:g} seconds"
+    return Timeout("open", ".", detail, hint=_hint(python), program=python)
+
+
+def _hint(python: str) -> str:
+    return f"put {python} 3.8 or newer into the container; without it only the shell dialect is left"
+
+
 async def _reason(channel: Channel, python: str, error: DevboxError) -> DevboxError:
     """Return why the guest ended before it said anything, as its exit status tells it."""
     status, said = None, ""
     with suppress(TimeoutError, DevboxError):
         ended = await asyncio.wait_for(channel.exit(), _VERDICT)
         status, said = ended.status, ended.stderr.strip().rpartition("\n")[2]
-    hint = f"put {python} 3.8 or newer into the container; without it only the shell dialect is left"
+    hint = _hint(python)
     if status == bootstrap.TOO_OLD:
         return Unsupported("open", ".", f"{python} is older than 3.8 there", hint=hint, program=python)
     if status in _NOT_STARTED:

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from devbox_mcp.backends.exec import ExecBackend
-from devbox_mcp.errors import Integrity, NotFound, Unavailable
+from devbox_mcp.errors import Integrity, NotFound, Timeout, Unavailable
 from devbox_mcp.guest.frames import WINDOW
 from devbox_mcp.paths import SandboxPath
 from devbox_mcp.session.bundle import bundle
@@ -82,8 +82,20 @@ async def test_the_same_program_telling_the_truth(open_backend: OpenBackend) -> 
     assert await read(open_backend(liar("the truth in a stream"))) == bytes(WINDOW)
 
 
+async def test_a_guest_that_was_there_is_not_taken_for_missing(open_backend: OpenBackend, tmp_path: Path) -> None:
+    """The second program that is started is another one."""
+    script = 'if test -e "$0"; then echo Python; exec cat > /dev/null; fi; touch "$0"; exec "$@"'
+    backend = open_backend(ProcessTransport(["sh", "-c", script, str(tmp_path / "started")]))
+    await backend.stat(SandboxPath("."))
+    link = backend._session._link
+    assert link is not None
+    await link.aclose()
+    with anyio.fail_after(60), pytest.raises(Integrity, match="something else there than the guest"):
+        await backend.stat(SandboxPath("."))
+
+
 @pytest.mark.parametrize("said", ["Last login: yesterday", "\\001", "\\003\\000", "login: "])
 async def test_a_greeting_before_the_first_frame(open_backend: OpenBackend, said: str) -> None:
     chatty = ProcessTransport(["sh", "-c", 'printf "$0"; exec "$@"', said])
-    with anyio.fail_after(60), pytest.raises((Integrity, Unavailable)):
+    with anyio.fail_after(60), pytest.raises((Integrity, Timeout)):
         await open_backend(chatty, deadline=1).stat(SandboxPath("."))

@@ -94,8 +94,13 @@ class Session:
             await session.close()
             if isinstance(error.__cause__, Unsupported) or (end is not None and end.status in (126, 127, 128)):
                 raise _no_shell(transport.name) from error
-            said = f"said nothing for {patience:g} s" if isinstance(error.__cause__, TimeoutError) else "ended at once"
-            raise Unavailable("open", ".", f"the shell in {transport.name} {said}") from error
+            if isinstance(error.__cause__, TimeoutError):
+                said, hint = f"said nothing for {patience:g} s", ""
+            elif end is None:
+                said, hint = "says something else than what it is asked", "what starts it must print nothing of its own"
+            else:
+                said, hint = "ended at once", ""
+            raise Unavailable("open", ".", f"the shell in {transport.name} {said}", hint=hint) from error
         except BaseException:
             await session.close()
             raise
