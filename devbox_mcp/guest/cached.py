@@ -55,6 +55,8 @@ class Cached:
             wanted = st.st_size - offset if length is None else min(st.st_size - offset, length)
             if wanted > MOST:
                 raise WouldBlock
+            if not st.st_size and self._read(fd, st.st_dev, 0, 1):
+                raise WouldBlock  # as in /proc: its size is not known
             data = self._read(fd, st.st_dev, offset, wanted) if wanted else b""
             now = os.fstat(fd)
             if len(data) != wanted or (now.st_size, now.st_mtime_ns) != (st.st_size, st.st_mtime_ns):

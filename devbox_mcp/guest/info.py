@@ -6,11 +6,13 @@ import stat
 from typing import Any, Dict, Optional
 
 from .beneath import Root
-from .errors import os_errors
+from .errors import GuestError, os_errors
 from .job import Job
 from .places import Place, kind_of
 
 CHUNK = 1 << 20
+#: The most that is read of a file that does not tell its size.
+_UNSIZED = 8 << 20
 
 
 def describe(
@@ -60,6 +62,20 @@ def hash_file(fd: int, path: str, job: Optional[Job] = None) -> str:
             offset += len(chunk)
             if job is not None:
                 job.check(path)
+
+
+def read_unsized(fd: int, path: str) -> bytes:
+    """Return what is in a file whose size is 0: nothing, but where a kernel makes it up as it is read (``/proc``), all
+    of it. Raises unsupported for more than 8 MiB, which may have no end."""
+    data = bytearray()
+    with os_errors(path):
+        while True:
+            chunk = os.pread(fd, CHUNK, len(data))
+            if not chunk:
+                return bytes(data)
+            data += chunk
+            if len(data) > _UNSIZED:
+                raise GuestError("unsupported", path, "this file does not tell its size, and is larger than 8 MiB")
 
 
 def hash_place(place: Place, job: Optional[Job] = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 
 from .beneath import Root
 from .errors import GuestError, WouldBlock, os_errors
-from .info import CHUNK, describe, revision
+from .info import CHUNK, describe, read_unsized, revision
 from .job import Job
 from .line_index import Known, LineIndex
 from .places import check_regular
@@ -48,7 +48,8 @@ class LineReader:
                     key = (st.st_dev, revision(st))
                     known = self._index.recall(key)
                     if st.st_size <= WHOLE:
-                        window = from_whole(_read_whole(fd, st.st_size), wanted)
+                        data = _read_whole(fd, st.st_size) if st.st_size else read_unsized(fd, path)
+                        window = from_whole(data, wanted)
                     else:
                         window = _from_large(fd, st, known, wanted, path, job)
                     if revision(os.fstat(fd)) == revision(st):

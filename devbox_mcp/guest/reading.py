@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from .beneath import Root
 from .errors import GuestError, WouldBlock, os_errors
-from .info import CHUNK, describe, hash_place
+from .info import CHUNK, describe, hash_place, read_unsized
 from .job import Job
 from .places import Place
 
@@ -60,11 +60,13 @@ class Reader:
         self._path = path
         self._job = job
         st = os.fstat(self._fd)
-        self.info = describe(path, st)
+        self._unsized = b"" if st.st_size else read_unsized(self._fd, path)
+        size = st.st_size or len(self._unsized)
+        self.info = {**describe(path, st), "size": size}
         # not the ctime: it also moves when only the name goes, and that is no change of content
         self._version = (st.st_size, st.st_mtime_ns)
-        self.offset = min(offset, st.st_size)
-        self._end = st.st_size if length is None else min(self.offset + length, st.st_size)
+        self.offset = min(offset, size)
+        self._end = size if length is None else min(self.offset + length, size)
         self._position = self.offset
 
     def next(self) -> bytes:
@@ -74,7 +76,7 @@ class Reader:
             return b""
         self._job.check(self._path)
         with os_errors(self._path):
-            chunk = os.pread(self._fd, wanted, self._position)
+            chunk = self._unsized[self._position :][:wanted] or os.pread(self._fd, wanted, self._position)
             st = os.fstat(self._fd)
         if not chunk or (st.st_size, st.st_mtime_ns) != self._version:
             raise GuestError("conflict", self._path, "the file was changed while it was read", "read it again")

@@ -76,6 +76,14 @@ def test_stdin_and_stdout(command: Command, home: Path, box: str) -> None:
     assert "has no name; write one" in command.fails(2, "put", "-", "b:")
 
 
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="Linux makes such files up")
+def test_a_file_that_does_not_tell_its_size_is_copied_whole(command: Command, home: Path) -> None:
+    content = Path("/proc/version").read_bytes()
+    command.ok("put", "/proc/version", "b:copy")
+    assert (home / "b" / "copy").read_bytes() == content
+    assert command.run("cat", "/proc:version").stdout == content
+
+
 def test_a_pipe_is_copied_alone(command: Command, home: Path) -> None:
     os.mkfifo(home / "pipe")
     for sources in (("-", "pipe"), ("a/README.md", "-"), ("pipe", "pipe")):

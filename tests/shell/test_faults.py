@@ -160,6 +160,12 @@ class TestPlaces:
         with pytest.raises(NotDirectory):
             await make(at=tmp_path / "f").root()
 
+    async def test_a_file_that_does_not_tell_its_size(self, make: Make) -> None:
+        with pytest.raises(Unsupported) as caught:
+            await make(at=Path("/proc")).read(SandboxPath("version"))
+        assert "does not tell its size" in caught.value.detail
+        assert caught.value.hint
+
     async def test_no_shell(self, tmp_path: Path) -> None:
         backend = ShellBackend(ProcessTransport(shells.with_path(tmp_path)), str(tmp_path))
         with pytest.raises(Unsupported) as caught:

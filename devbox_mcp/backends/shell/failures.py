@@ -14,6 +14,9 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "isdir": ("is_directory", "this is a directory", ""),
     "exists": ("exists", "something is here already", ""),
     "special": ("unsupported", "this is a special file, not a regular one", ""),
+    "unsized": (
+        "unsupported", "this file does not tell its size, as what a kernel makes up", "copy it, and read the copy",
+    ),
     "same": ("invalid_argument", "both are the same file", ""),
     "into": ("invalid_argument", "the destination lies in the source", ""),
     "denied": ("permission_denied", "the sandbox's file permissions forbid it", ""),
