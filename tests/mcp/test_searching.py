@@ -94,13 +94,14 @@ async def test_pages_of_found_files_give_everything_once(door: Door, sort: str) 
         assert times == sorted(times, reverse=True)
 
 
-async def test_many_long_paths_keep_within_the_text_limit_and_a_smaller_limit_shows_the_rest(door: Door) -> None:
+async def test_many_long_paths_keep_within_the_text_limit_and_the_cursor_goes_on_behind_them(door: Door) -> None:
     names = [f"{'d' * 200}/{'e' * 200}/{'f' * 200}/{number:03d}" for number in range(200)]
     door.make(dict.fromkeys(names, ""))
     answer = await door.call("find_files", pattern="[0-9]*")
-    assert len(answer.text) <= 65_536 + 200
-    assert "smaller limit" in answer.lines[-1]
-    assert body(await door.call("find_files", pattern="[0-9]*", limit=100)) == names[:100]
+    assert len(answer.text) <= 65_536 + 300
+    assert len(body(answer)) < 200
+    rest = await door.call("find_files", pattern="[0-9]*", cursor=cursor_of(answer))
+    assert body(answer) + body(rest) == names
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ async def test_a_find_never_leaves_by_a_link(door: Door) -> None:
     (door.box / "out").symlink_to("..")
     answer = await door.call("find_files", pattern="secret.txt")
     assert answer.text == "(nothing matches)"
-    assert (await door.call("search_text", pattern="not yours")).text.startswith("(no match")
+    assert (await door.call("search_text", pattern="not yours")).text.startswith("(no file to search")
 
 
 # -- search_text
@@ -209,11 +210,30 @@ async def test_pages_of_matches_give_every_line_once(door: Door) -> None:
     assert seen == wanted
 
 
-async def test_a_result_keeps_within_the_text_limit_and_says_how_to_see_the_rest(door: Door) -> None:
+async def test_a_result_keeps_within_the_text_limit_and_its_cursor_goes_on_behind_it(door: Door) -> None:
     door.make({"a.txt": f"needle {'x' * 200}\n" * 1000})
-    answer = await door.call("search_text", pattern="needle", limit=1000, context=1)
-    assert len(answer.text) <= 65_536 + 200
-    assert "more" in answer.lines[-1]
+    seen, cursor = [], {}
+    while True:
+        answer = await door.call("search_text", pattern="needle", limit=1000, **cursor)
+        assert len(answer.text) <= 65_536 + 300
+        seen += [int(line.partition(":")[0]) for line in body(answer)[1:]]
+        if cursor_of(answer) is None:
+            break
+        assert "truncated" in answer.lines[-1]
+        cursor = {"cursor": cursor_of(answer)}
+    assert seen == list(range(1, 1001))
+
+
+async def test_what_was_not_searched_at_all_is_told(door: Door) -> None:
+    door.make({"nul.bin": b"\0needle", ".gitignore": "build/\n", "build/x.js": "needle\n", "one": "x\n"})
+    for arguments, text in (
+        ({"path": "nul.bin"}, "(no file to search, 1 binary file passed over)"),
+        ({"glob": "build/*"}, "(no file to search; include_ignored=true also searches what .gitignore excludes)"),
+        ({"glob": "build/*", "include_ignored": True, "pattern": "z"}, "(no match in 1 file)"),
+        ({"glob": "none", "include_ignored": True}, "(no file to search)"),
+        ({"path": "."}, "(no match in 2 files, 1 binary file passed over)"),
+    ):
+        assert (await door.call("search_text", **{"pattern": "needle", **arguments})).text == text
 
 
 @pytest.mark.parametrize(
@@ -228,7 +248,7 @@ async def test_a_result_keeps_within_the_text_limit_and_says_how_to_see_the_rest
         ({"pattern": "x", "context": 21}, "invalid_argument", "context"),
         ({"pattern": "x", "context": -1}, "invalid_argument", "context"),
         ({"pattern": "x", "limit": 1001}, "invalid_argument", "from 1 to 1000"),
-        ({"pattern": "x", "cursor": "%%%"}, "invalid_argument", "without a cursor"),
+        ({"pattern": "x", "cursor": "%%%"}, "invalid_argument", "or none to begin anew"),
         ({"pattern": "x", "cursor": "Li4vLi4"}, "invalid_argument", "cursor"),
     ],
 )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import mcp_types as types
 from pydantic import Field
 
-from devbox_mcp.models import Gap, Match
+from devbox_mcp.models import FileInfo, Gap, Match, Matches
 from devbox_mcp.sandbox import Sandbox
 from devbox_mcp.servers.mcp.registry import Call, tool
 from devbox_mcp.servers.mcp.results import notes, shown, text_block
-from devbox_mcp.servers.mcp.tools.arguments import Cursor, Devbox, Limit, Path, decode_cursor, encode_cursor
+from devbox_mcp.servers.mcp.tools.arguments import Cursor, Devbox, Limit, Path
 
 _GAPS = 5  # files that a result names because they were not searched to their end
+
+_Entry = TypeVar("_Entry", FileInfo, Match)
 
 Ignored = Annotated[bool, Field(description="Also what .gitignore excludes, and .git itself.")]
 
@@ -34,13 +39,18 @@ async def find_files(
 ) -> types.CallToolResult:
     """Find files and directories by name, as paths from the root. Skips what .gitignore excludes."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "find")
-    after = None if cursor is None else decode_cursor(cursor, "find", parsed.text)
-    found = await sandbox.find(parsed, pattern, sort=sort, ignored=include_ignored, limit=limit, after=after)
-    lines = [info.path.shown(sandbox.name) + ("/" if info.type == "directory" else "") for info in found.entries]
+    ask = partial(sandbox.find, parsed, pattern, sort=sort, ignored=include_ignored, after=cursor)
+    show = partial(_paths, devbox=sandbox.name)
+    found = await ask(limit=limit)
+    # asked again for what one result holds: only whoever searched knows how to go on behind it
+    while (fitting := _fitting(found.entries, show, sandbox)) < len(found.entries):
+        found = await ask(limit=fitting)
+    lines = _within(show(found.entries), sandbox)
     if not lines:
         lines.append("(nothing matches)" if not found.timed_out else "(nothing found in the time allowed)")
-    lines += _onward(len(found.entries), "entries", found.after, found.timed_out, found.unreadable)
-    return shown(text_block(_within(lines, sandbox)))
+    count = _counted(len(found.entries), "entry", "entries")
+    lines += _onward(count, found.after, found.timed_out, found.unreadable)
+    return shown(text_block("\n".join(lines)))
 
 
 @tool("Search text", "search", reads_only=True)
@@ -60,8 +70,8 @@ async def search_text(
     """Search the lines of text files. Matches are grouped by file as `number: text`, context as `number- text`.
     Skips binary files and what .gitignore excludes."""
     sandbox, parsed = await call.sandboxes.resolve(devbox, path, "search")
-    after = None if cursor is None else decode_cursor(cursor, "search", parsed.text)
-    found = await sandbox.search(
+    ask = partial(
+        sandbox.search,
         parsed,
         pattern,
         glob=glob,
@@ -69,18 +79,31 @@ async def search_text(
         ignore_case=ignore_case,
         context=context,
         ignored=include_ignored,
-        limit=limit,
-        after=after,
+        after=cursor,
     )
-    lines: list[str] = []
-    for file, matches in groupby(found.matches, key=lambda match: match.path):
-        lines.append(file.shown(sandbox.name))
-        lines += _lines(list(matches))
+    show = partial(_files, devbox=sandbox.name)
+    found = await ask(limit=limit)
+    while (fitting := _fitting(found.matches, show, sandbox)) < len(found.matches):
+        found = await ask(limit=fitting)
+    lines = _within(show(found.matches), sandbox)
     if not lines:
-        lines.append(f"(no match in {found.files} files)")
-    lines += _onward(len(found.matches), "matches", found.after, found.timed_out, found.unreadable)
+        lines.append(_nothing(found, may_be_ignored=not include_ignored and cursor is None))
+    count = _counted(len(found.matches), "match", "matches")
+    lines += _onward(count, found.after, found.timed_out, found.unreadable)
     lines += _left_out(found.gaps, sandbox.name)
-    return shown(text_block(_within(lines, sandbox)))
+    return shown(text_block("\n".join(lines)))
+
+
+def _paths(entries: Sequence[FileInfo], devbox: str) -> list[str]:
+    return [info.path.shown(devbox) + ("/" if info.type == "directory" else "") for info in entries]
+
+
+def _files(matches: Sequence[Match], devbox: str) -> list[str]:
+    lines: list[str] = []
+    for file, those in groupby(matches, key=lambda match: match.path):
+        lines.append(file.shown(devbox))
+        lines += _lines(list(those))
+    return lines
 
 
 def _lines(matches: list[Match]) -> list[str]:
@@ -103,16 +126,30 @@ def _lines(matches: list[Match]) -> list[str]:
     return rendered
 
 
-def _onward(count: int, what: str, after: str | None, timed_out: bool, unreadable: int) -> list[str]:
+def _nothing(found: Matches, *, may_be_ignored: bool) -> str:
+    """Say that there is no match, and which files were not asked."""
+    binary = _counted(found.skipped_binary, "binary file") + " passed over" if found.skipped_binary else ""
+    if found.files or found.timed_out:
+        return f"(no match in {_counted(found.files, 'file')}{binary and ', ' + binary})"
+    if not binary and may_be_ignored:
+        return "(no file to search; include_ignored=true also searches what .gitignore excludes)"
+    return f"(no file to search{binary and ', ' + binary})"
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _onward(count: str, after: str | None, timed_out: bool, unreadable: int) -> list[str]:
     facts = []
-    ways = [] if after is None else [f"continue with cursor={encode_cursor(after)}"]
+    ways = [] if after is None else [f"continue with cursor={after}"]
     if timed_out:
         ways.append("narrow it by path or glob, or use a simpler pattern")
     if ways:
         why = "the time allowed is over" if timed_out else "truncated"
-        facts.append(f"{count} {what}, {why}: {'; or '.join(ways)}")
+        facts.append(f"{count}, {why}: {'; or '.join(ways)}")
     if unreadable:
-        facts.append(f"{unreadable} unreadable directories or files passed over")
+        facts.append(f"{_counted(unreadable, 'directory or file', 'directories or files')} passed over: unreadable")
     return [notes([fact]) for fact in facts]
 
 
@@ -121,16 +158,21 @@ def _left_out(gaps: list[Gap], devbox: str) -> list[str]:
         return []
     told = [f"{gap.path.shown(devbox)} {gap.extent}" for gap in gaps[:_GAPS]]
     if len(gaps) > _GAPS:
-        told.append(f"parts of {len(gaps) - _GAPS} more files")
+        told.append(f"parts of {_counted(len(gaps) - _GAPS, 'more file')}")
     slow = any(gap.reason == "slow" for gap in gaps)
     return [notes([f"not searched: {'; '.join(told)}", "use a simpler pattern" if slow else ""])]
 
 
-def _within(lines: list[str], sandbox: Sandbox) -> str:
-    """Keep a result within the text limit; where lines go, so does the cursor behind them."""
+def _fitting(found: Sequence[_Entry], show: Callable[[Sequence[_Entry]], list[str]], sandbox: Sandbox) -> int:
+    """Return how many of the first ones a result can show; it shows one at least."""
+    sizes = range(1, len(found) + 1)
+    return max(1, bisect_right(sizes, sandbox.limits.text, key=lambda size: len("\n".join(show(found[:size])))))
+
+
+def _within(lines: list[str], sandbox: Sandbox) -> list[str]:
+    """Keep even a single match with all that is around it within the text limit."""
     text = "\n".join(lines)
     if len(text) <= sandbox.limits.text:
-        return text
-    kept = text[: sandbox.limits.text].rpartition("\n")[0]
-    left = len(lines) - kept.count("\n") - 1
-    return f"{kept}\n" + notes([f"{left} more lines cut: ask for a smaller limit or less context"])
+        return lines
+    kept = text[: sandbox.limits.text].split("\n")[:-1]
+    return [*kept, notes([f"{len(lines) - len(kept)} more lines cut: ask for less context"])]

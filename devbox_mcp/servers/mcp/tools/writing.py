@@ -79,7 +79,8 @@ def broken_links(written: Written) -> str | None:
     """Say that other hard links keep the old content, where they do."""
     if not written.unlinked:
         return None
-    return f"{written.unlinked} other hard link(s) keep the old content; in_place=true would have kept them together"
+    links = "1 other hard link keeps" if written.unlinked == 1 else f"{written.unlinked} other hard links keep"
+    return f"{links} the old content; in_place=true would have kept them together"
 
 
 class Replacement(BaseModel):
