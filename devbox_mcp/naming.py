@@ -34,6 +34,24 @@ class Naming:
             raise EscapesRoot(op, text, "this absolute path is outside the root")
         return found
 
+    def glob(self, pattern: str, path: SandboxPath, op: str) -> str:
+        """Return a glob as it is below ``path``, where a caller wrote it there or with the root before it. Raises
+        InvalidArgument for one that leads elsewhere."""
+        if ".." in pattern.split("/"):
+            raise InvalidArgument(op, path.text, "the glob holds ..", hint="name the directory to look in by path")
+        root = self._root.rstrip("/") + "/"
+        if root == "/" or not pattern.startswith(root):
+            return pattern
+        start = root if path.text == "." else f"{root}{path.text}/"
+        if not pattern.startswith(start):
+            raise InvalidArgument(
+                op,
+                path.text,
+                f"nothing below it is matched by {pattern}",
+                hint="leave path out, or the root before the glob",
+            )
+        return "/" + pattern[len(start) :]
+
     async def beneath(self, absolute: str) -> SandboxPath | None:
         """Return the path beneath the root for an absolute one, None if it is not beneath it."""
         if "\0" in absolute:

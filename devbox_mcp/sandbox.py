@@ -123,6 +123,7 @@ class Sandbox:
         """List a directory; see Backend.list."""
         with self._recorder.doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
+            glob = self._glob("list", path, glob)
             return await self._backend.list(
                 path, depth=depth, glob=glob, limit=self._page("list", path, limit), after=after, details=details
             )
@@ -140,6 +141,7 @@ class Sandbox:
         with self._recorder.doing("list", path.text):
             _check_range("list", path, "depth", depth, self.limits.depth)
             most = self._page("list", path, limit)
+            glob = self._glob("list", path, glob)
             return await self._backend.names(path, depth=depth, glob=glob, limit=most, after=after)
 
     async def read_lines(
@@ -256,7 +258,7 @@ class Sandbox:
             most = self._page("find", path, limit)
             return await self._backend.find(
                 path,
-                pattern,
+                self._naming.glob(pattern, path, "find"),
                 sort=sort,
                 ignored=ignored,
                 limit=most,
@@ -285,7 +287,7 @@ class Sandbox:
             return await self._backend.search(
                 path,
                 pattern,
-                glob=glob,
+                glob=self._glob("search", path, glob),
                 regex=regex,
                 ignore_case=ignore_case,
                 context=context,
@@ -366,6 +368,9 @@ class Sandbox:
     async def aclose(self) -> None:
         """Close the backend."""
         await self._backend.aclose()
+
+    def _glob(self, op: str, path: SandboxPath, glob: str | None) -> str | None:
+        return None if glob is None else self._naming.glob(glob, path, op)
 
     def _page(self, op: str, path: SandboxPath, limit: int | None) -> int:
         if limit is None:

@@ -273,3 +273,26 @@ async def test_what_a_long_line_hides_is_told(door: Door) -> None:
     door.make({"a.js": "x" * (1 << 20) + "needle\n"})
     answer = await door.call("search_text", pattern="needle")
     assert answer.lines[1:] == ["[not searched: a.js line 1 beyond its first MiB]"]
+
+
+async def test_a_glob_may_begin_with_the_root_and_never_climbs(door: Door) -> None:
+    door.make({"src/a.py": "needle\n", "src/d/src/a.py": "needle\n", "a.py": ""})
+    glob = f"{door.box}/src/*.py"
+    for path in (".", "src", f"{door.box}/src"):
+        assert body(await door.call("find_files", pattern=glob, path=path)) == ["src/a.py"]
+        assert (await door.call("search_text", pattern="needle", glob=glob, path=path)).lines[0::2] == ["src/a.py"]
+        assert (await door.call("list_dir", glob=glob, path=path, depth=4)).lines == [
+            f"{'' if path != '.' else 'src/'}a.py"
+        ]
+    assert body(await door.call("find_files", pattern=f"{door.box}/*.py")) == ["a.py"]
+    for tool, arguments in (
+        ("find_files", {"pattern": "{}"}),
+        ("search_text", {"pattern": "x", "glob": "{}"}),
+        ("list_dir", {"glob": "{}"}),
+    ):
+        for wrong, advice in (("../*", "by path"), ("src/**/../x", "by path"), (f"{door.box}/a.py", "leave path out")):
+            refused = await door.refused(
+                tool, path="src", **{name: text.format(wrong) for name, text in arguments.items()}
+            )
+            assert "[invalid_argument]" in refused
+            assert advice in refused
