@@ -47,7 +47,7 @@ def parse(encoded: str, op: str) -> SandboxPath:
         text = os.fsdecode(raw)
     else:
         text = encoded
-    path = paths.parse(text, op)
+    path = paths.parse(text.rstrip("/") or text, op)  # a slash at the end is an empty part, whatever the operation
     if path.text != text:
         raise InvalidArgument(
             op, text[:200], "the path in the address has an empty part, or one of dots", hint="write it without"
