@@ -63,6 +63,8 @@ class GuestThreads:
                 body.cancel()
             with anyio.CancelScope(shield=True):
                 await _settled(asyncio.ensure_future(call.finished()))
+                if body is not None:
+                    await _settled(asyncio.ensure_future(body.left()))
             raise
         return result
 
@@ -89,12 +91,18 @@ class Body:
         self._loop = loop
         self._pending: Future[bytes | None] | None = None
         self._cancelled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def cancel(self) -> None:
         """Wake the thread if it waits for a chunk."""
         self._cancelled = True
         if self._pending is not None:
             self._pending.cancel()
+
+    async def left(self) -> None:
+        """Wait until the stream is not being asked for a chunk any more, so that its owner can close it."""
+        await self._idle.wait()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -110,7 +118,11 @@ class Body:
             yield chunk
 
     async def _next(self) -> bytes | None:
-        return await anext(self._chunks, None)
+        self._idle.clear()
+        try:
+            return await anext(self._chunks, None)
+        finally:
+            self._idle.set()
 
 
 @contextmanager

@@ -41,6 +41,26 @@ class TestCancellation(Topic):
         await box.backend.write(at("d/f"), b"new", mode="overwrite")
         assert box.snapshot()["d/f"] == b"new"
 
+    async def test_nobody_is_left_in_the_stream_of_a_write(self, box: Box) -> None:
+        waiting = anyio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                yield PIECE
+                waiting.set()
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.2)  # what it comes from takes that long to end
+
+        stream = body()
+        async with anyio.create_task_group() as group:
+            group.start_soon(box.backend.write, at("f"), stream)
+            await waiting.wait()
+            group.cancel_scope.cancel()
+        await stream.aclose()  # type: ignore[attr-defined]  # a generator, and RuntimeError while it runs
+        assert box.snapshot() == {}
+
     async def test_a_streamed_write_to_a_new_place(self, box: Box) -> None:
         waiting = anyio.Event()
 
