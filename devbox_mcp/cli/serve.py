@@ -116,7 +116,10 @@ def serve(
         list[str] | None, typer.Option(help="Further Origin header to accept.", rich_help_panel=_HTTP)
     ] = None,
     max_file_size: Annotated[
-        str | None, typer.Option(help="Largest file after any write; a copy is as large as its source. [1G]", rich_help_panel=_LIMITS)
+        str | None,
+        typer.Option(
+            help="Largest file after any write; a copy is as large as its source. [1G]", rich_help_panel=_LIMITS
+        ),
     ] = None,
     max_write_size: Annotated[
         str | None, typer.Option(help="Content of one write_file; largest file to edit. [10M]", rich_help_panel=_LIMITS)
