@@ -270,7 +270,7 @@ async def _run(settings: Settings) -> None:
 
 async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | None) -> None:
     # imported late: the command's help and its errors need none of this
-    from devbox_mcp.cli.memory import keep_freed, starting
+    from devbox_mcp.cli.memory import expect_requests, keep_freed, starting
     from devbox_mcp.servers.mcp.server import Door
 
     keep_freed()
@@ -285,6 +285,7 @@ async def _serve(sandboxes: Sandboxes, settings: Settings, pipes: stdio.Pipes | 
             from devbox_mcp.servers import gateway, serving
             from devbox_mcp.servers.guarding.logs import log_as_json
 
+        expect_requests()
         log_as_json(veil=settings.veil)
         host, port = serving.split_address(settings.http)
         try:
