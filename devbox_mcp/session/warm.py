@@ -13,7 +13,7 @@ from devbox_mcp.session.calls import ConnectionLost, Progress, Reply, lost
 from devbox_mcp.session.link import Link
 from devbox_mcp.session.opening import Hello, Wanted, open_session
 from devbox_mcp.tally import Tally
-from devbox_mcp.transports.base import ExecTransport
+from devbox_mcp.transports.base import ExecTransport, Gone
 
 #: How often a call is made that may be repeated.
 _ATTEMPTS = 3
@@ -157,6 +157,8 @@ class WarmSession:
                 if failure is not None:
                     raise failure from None
                 raise Timeout(op, path, f"there was no session within {self._deadline:g} seconds") from None
+            except Gone as error:
+                raise Gone(op, path, error.detail, hint=error.hint) from error
             except Unavailable as error:
                 failure = Unavailable(op, path, error.detail, hint=error.hint)
                 wait = random.uniform(pause / 2, pause)  # noqa: S311  so that many do not come back at once

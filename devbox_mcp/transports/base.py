@@ -3,9 +3,9 @@
 A transport knows nothing of files. ``process.py`` starts any local command, ``kubernetes.py`` a program in a
 container of a pod; the guest and the shell dialect run over either.
 
-Every method raises DevboxError and nothing else: Unavailable where the sandbox or the connection to it is gone,
-NotFound where it does not exist, PermissionDenied where a right is missing, Unsupported where the program cannot be
-started there. Their path is ``.``, their hint what to do next.
+Every method raises DevboxError and nothing else: Unavailable where the sandbox or the connection to it is gone, Gone
+where nobody needs to wait for it, NotFound where it does not exist, PermissionDenied where a right is missing,
+Unsupported where the program cannot be started there. Their path is ``.``, their hint what to do next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from devbox_mcp.errors import Unavailable
+
+
+class Gone(Unavailable):
+    """The sandbox has ended, and nothing makes another one."""
+
+    retryable = False
 
 
 @dataclass(frozen=True, slots=True)

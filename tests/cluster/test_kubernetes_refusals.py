@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from devbox_mcp.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from devbox_mcp.transports.base import Gone
 from tests.cluster.namespace import container
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +89,7 @@ def waiting(pod):
 async def test_a_pod_that_has_ended(cluster, command, phase):
     cluster.create_pod(f"over-{command}", restartPolicy="Never", containers=[container("main", command=[command])])
     cluster.until(f"over-{command}", lambda pod: pod.status.phase == phase)
-    error = await refusal(cluster.transport(f"over-{command}"), Unavailable)
+    error = await refusal(cluster.transport(f"over-{command}"), Gone)
     assert phase in error.detail
 
 
@@ -120,7 +121,7 @@ async def test_a_pod_that_is_deleted_under_a_program(cluster):
         assert end.status in (None, 137)
     finally:
         await channel.aclose()
-    error = await refusal(transport, NotFound)
+    error = await refusal(transport, Gone)
     assert name in error.detail
     cluster.start_pod("busybox", name)
     cluster.running(name)

@@ -22,6 +22,7 @@ from devbox_mcp.session.bundle import bundle
 from devbox_mcp.session.calls import ConnectionLost, Incoming
 from devbox_mcp.session.opening import Wanted, open_session
 from devbox_mcp.session.warm import WarmSession
+from devbox_mcp.transports.base import Gone
 from devbox_mcp.transports.process import ProcessTransport
 
 from .conftest import CutTransport, is_running, leftovers
@@ -306,6 +307,33 @@ async def test_no_python_there(open_backend: OpenBackend, tmp_path: Path) -> Non
         with anyio.fail_after(20), pytest.raises(Unsupported) as caught:
             await open_backend(transport, python=python).stat(ROOT)
         assert caught.value.data["program"] == python
+
+
+class Ended(CutTransport):
+    """A place that ends, after which the last of ``cuts`` is told whenever it is looked for."""
+
+    def __init__(self, *cuts: Unavailable) -> None:
+        super().__init__()
+        self.cuts = list(cuts)
+        self.ended = False
+
+    async def identity(self) -> str:
+        if self.ended:
+            raise self.cuts.pop(0) if len(self.cuts) > 1 else self.cuts[0]
+        return "the same"
+
+
+async def test_a_place_that_is_gone_is_not_waited_for(open_backend: OpenBackend) -> None:
+    """One that may come back is, until it is known that it will not."""
+    transport = Ended(Unavailable("start", ".", "it is away"), Gone("start", ".", "it is gone", hint="make another"))
+    backend = open_backend(transport, deadline=3600)
+    await backend.stat(ROOT)
+    os.kill(await pid_of(backend), signal.SIGKILL)
+    transport.ended = True
+    with anyio.fail_after(60), pytest.raises(Gone, match="it is gone"):
+        await backend.stat(ROOT)
+    transport.ended = False
+    await backend.stat(ROOT)
 
 
 async def test_a_root_that_cannot_be(open_backend: OpenBackend, root: Path) -> None:

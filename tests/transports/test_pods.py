@@ -3,6 +3,7 @@
 import pytest
 
 from devbox_mcp.errors import InvalidArgument, NotFound, Unavailable
+from devbox_mcp.transports.base import Gone
 from devbox_mcp.transports.kubernetes import PodAddress
 from devbox_mcp.transports.kubernetes.pods import choose_container, identity, problem
 
@@ -97,3 +98,16 @@ def test_what_is_the_problem(shown, words):
     assert isinstance(error, Unavailable)
     assert words in error.detail
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits"), [(None, False), ("ReplicaSet", False), ("Job", False), ("StatefulSet", True), ("Devbox", True)]
+)
+@pytest.mark.parametrize(
+    "shown", [pod("app", phase="Failed"), pod("app", metadata={"deletionTimestamp": "now"})], ids=["ended", "deleted"]
+)
+def test_a_pod_that_has_ended_is_waited_for_where_another_may_have_its_name(shown, kind, waits):
+    owners = [] if kind is None else [{"kind": kind, "name": "web", "controller": True}]
+    error = problem({**shown, "metadata": {**shown["metadata"], "ownerReferences": owners}}, "app", WEB)
+    assert isinstance(error, Gone) is not waits
+    assert ("wait until" if waits else "make another") in error.hint

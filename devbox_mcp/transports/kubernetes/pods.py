@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from devbox_mcp.errors import DevboxError, InvalidArgument, NotFound, Unavailable
+from devbox_mcp.transports.base import Gone
 from devbox_mcp.transports.kubernetes.address import PodAddress
 
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _OVER = ("Succeeded", "Failed")
+#: Owners that give every pod another name.
+_NEW_NAMES = ("DaemonSet", "Job", "ReplicaSet", "ReplicationController")
 
 
 def choose_container(pod: dict[str, Any], address: PodAddress) -> str:
@@ -45,21 +48,29 @@ def identity(pod: dict[str, Any], container: str) -> str:
     return f"{pod.get('metadata', {}).get('uid', '')}/{status.get('containerID', '')}"
 
 
+def may_return(pod: dict[str, Any]) -> bool:
+    """Whether there is somebody who makes another pod of the same name when this one has ended."""
+    owners = pod.get("metadata", {}).get("ownerReferences") or ()
+    return any(owner.get("kind") not in _NEW_NAMES for owner in owners)
+
+
+def gone(pod: dict[str, Any], detail: str) -> Unavailable:
+    """Return the error for a pod that does not start again."""
+    if may_return(pod):
+        return Unavailable("start", ".", detail, hint="wait until it is replaced")
+    return Gone("start", ".", detail, hint="a pod that has ended does not start again: make another")
+
+
 def problem(pod: dict[str, Any], container: str, address: PodAddress) -> DevboxError | None:
     """Return why nothing can be started in the container, or None if the pod shows no reason."""
     name = f"pod {address.namespace}/{address.pod}"
     if pod.get("metadata", {}).get("deletionTimestamp"):
-        return Unavailable("start", ".", f"{name} is being deleted", hint="wait until it is replaced")
+        return gone(pod, f"{name} is being deleted")
     state = pod.get("status", {})
     phase = str(state.get("phase", "Unknown"))
     if phase in _OVER:
         why = f": {state['reason']}" if state.get("reason") else ""
-        return Unavailable(
-            "start",
-            ".",
-            f"{name} has ended ({phase}{why})",
-            hint="a pod that has ended does not start again: make another",
-        )
+        return gone(pod, f"{name} has ended ({phase}{why})")
     current = _status(pod, container).get("state") or {}
     if waiting := current.get("waiting"):
         return Unavailable(

@@ -31,6 +31,7 @@ class KubernetesTransport(ExecTransport):
         self._loading = asyncio.Lock()
         self._container: str | None = None
         self._speaks_spdy: bool | None = None
+        self._seen: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -71,10 +72,15 @@ class KubernetesTransport(ExecTransport):
         """Nothing is kept beside the channels."""
 
     async def _pod(self) -> dict[str, Any]:
+        """Return the pod. Raises NotFound for one that was never there, what ``pods.gone`` tells for one that was."""
         try:
-            return await self._ask(lambda access: api.get_pod(access, self._address))
+            self._seen = await self._ask(lambda access: api.get_pod(access, self._address))
         except Refused as refusal:
+            if refusal.status == 404 and self._seen is not None:
+                name = f"{self._address.namespace}/{self._address.pod}"
+                raise pods.gone(self._seen, f"there is no pod {name} any more") from refusal
             raise refused(refusal, self._address, "pods", ("get",)) from refusal
+        return self._seen
 
     async def _explained(self, refusal: Refused, container: str) -> DevboxError:
         """Why nothing can be started: the pod knows best, if it is not about rights."""
