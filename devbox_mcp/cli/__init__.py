@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import Any
@@ -76,6 +77,7 @@ def options(
 def main() -> None:
     """Run the command. Help has frames only where there is room for them: they cut words on a narrow terminal, and mean
     nothing in a pipe."""
+    _stand_in()
     columns = shutil.get_terminal_size().columns
     app.rich_markup_mode = "rich" if sys.stdout.isatty() and columns >= _ROOM_FOR_FRAMES else None
     try:
@@ -86,6 +88,14 @@ def main() -> None:
     except _WRONG_USAGE as wrong:
         code = _tell(wrong)
     sys.exit(code)
+
+
+def _stand_in() -> None:
+    """Put something in the place of what was closed (``>&-``): what is written is lost, and reading fails, for an empty
+    stdin would become an empty file."""
+    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_WRONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode))  # noqa: PTH123, SIM115  as long as the process
 
 
 def _tell(wrong: Any) -> int:

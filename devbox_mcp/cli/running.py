@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -28,18 +29,27 @@ def run(work: Work) -> NoReturn:
     except Failed as failure:
         code = tell(failure)
     except BrokenPipeError:
-        # the interpreter would flush once more at its end, and complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush_or_forget()
         code = READER_GONE
     except (typer.Exit, typer.Abort):
         raise
     except OSError as error:
+        _flush_or_forget()
         name = "" if error.filename is None else os.fsdecode(error.filename)
-        code = tell(Failed("io_error", name, error.strerror or str(error)))
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = tell(Failed("no_space" if full else "io_error", name, error.strerror or str(error)))
     except Exception as error:  # noqa: BLE001  a traceback helps nobody who types a command
         told = f"{type(error).__name__}: {error}"
         code = tell(Failed("internal", "", f"a fault of devbox-mcp itself: {told}", "please report it"))
     raise typer.Exit(code)
+
+
+def _flush_or_forget() -> None:
+    """Print what is left, if that can be: the interpreter would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(failure: Failed) -> int:

@@ -43,6 +43,30 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(command: Command, home
         running.stderr.close()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "said"),
+    [
+        ("ls b", ">&-", 0, ""),
+        ("cat b:f", ">&-", 0, ""),
+        ("--help", ">&-", 0, ""),
+        ("mkdir b:new", "<&- >&- 2>&-", 0, ""),
+        ("rm b:missing", "2>&-", 3, ""),
+        ("put - b:f", "<&-", 1, "b:f: the file system reported EBADF"),
+        ("ls b", ">/dev/full", 7, "No space left on device"),
+        ("cat b:f", ">/dev/full", 7, "No space left on device"),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    command: Command, home: Path, arguments: str, closed: str, code: int, said: str
+) -> None:
+    (home / "b" / "f").write_text("old")
+    line = f"exec {sys.executable} -m devbox_mcp {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=home, env=command.env, capture_output=True, check=False)
+    told = f"devbox-mcp: {said}\n" if said else ""
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (code, "", told)
+    assert (home / "b" / "f").read_text() == "old"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_a_signal_ends_leaves_nothing_half_done(
     command: Command, home: Path, box: str, number: signal.Signals
