@@ -86,7 +86,7 @@ class Upload:
         self.whole = True
 
     async def run(self, first: list[bytes], rest: bytes, source: AsyncIterator[bytes]) -> Reply:
-        """Send a longer one, whose first chunk was gathered already."""
+        """Send a longer one, whose first chunk was gathered already; what was sent is taken out of it."""
         begun = {name: self._options[name] for name in ("mode", "if_match")}
         try:
             await self._call("upload_begin", {"token": self._token, **begun}, repeat=True)
@@ -98,7 +98,7 @@ class Upload:
         await self._abandon(*self._left)
         return reply
 
-    async def _send_all(self, chunk: Sequence[bytes], beyond: bytes | None, source: AsyncIterator[bytes]) -> None:
+    async def _send_all(self, chunk: list[bytes], beyond: bytes | None, source: AsyncIterator[bytes]) -> None:
         """Send chunk after chunk. While one is on its way the next one is read, and follows it before it is
         acknowledged; no more than two are held."""
         last: _Flight | None = None
@@ -129,12 +129,12 @@ class Upload:
             if reading is not None:
                 await _stopped(reading)
 
-    def _launch(self, chunk: Sequence[bytes], pack: bool) -> _Flight:
+    def _launch(self, chunk: list[bytes], pack: bool) -> _Flight:
         flight = _Flight(chunk, self._sent, self._digest, packed=pack)
         flight.start(self._send(flight))
         return flight
 
-    async def _follow(self, last: _Flight, chunk: Sequence[bytes]) -> _Flight:
+    async def _follow(self, last: _Flight, chunk: list[bytes]) -> _Flight:
         """Send a chunk behind one that was handed over; then wait for what becomes of that one. If it had to be
         repeated, so has what followed it."""
         flight = _Flight(chunk, last.offset + last.size, last.digest)
@@ -160,6 +160,7 @@ class Upload:
         self._session.tally.add("chunk_sent")
         self._digest = flight.digest
         self._sent += flight.size
+        flight.chunk.clear()  # whoever handed it over may hold the list for as long as the upload takes
 
     async def _send_early(self, flight: _Flight) -> bool:
         """Send a chunk that is good only where the one before it arrived just so; return whether it was taken."""
@@ -256,7 +257,7 @@ class _Flight:
 
     task: asyncio.Future[bool]
 
-    def __init__(self, chunk: Sequence[bytes], offset: int, before: hashlib._Hash, *, packed: bool = False) -> None:
+    def __init__(self, chunk: list[bytes], offset: int, before: hashlib._Hash, *, packed: bool = False) -> None:
         self.chunk = chunk
         self.size = sum(map(len, chunk))
         self.offset = offset

@@ -64,6 +64,29 @@ async def test_an_upload_goes_on_after_a_cut(open_backend: OpenBackend, root: Pa
     await nothing_left(root)
 
 
+async def test_no_more_than_two_chunks_are_held(open_backend: OpenBackend, root: Path, small_chunks: int) -> None:
+    alive: set[int] = set()
+
+    class Piece(bytes):
+        def __del__(self) -> None:
+            alive.discard(id(self))
+
+    most = 0
+
+    async def source() -> AsyncIterator[bytes]:
+        nonlocal most
+        for number in range(12 * 8):
+            piece = Piece(noise(small_chunks // 8, number))
+            alive.add(id(piece))
+            yield piece
+            del piece
+            most = max(most, len(alive))
+
+    await open_backend().write(F, source())
+    assert 8 < most <= 2 * 8
+    assert (root / "f").stat().st_size == 12 * small_chunks
+
+
 async def test_a_cut_costs_a_chunk_and_not_the_file(open_backend: OpenBackend, root: Path) -> None:
     data = noise(40 * MIB)
     transport = CutTransport((OPENING + 35 * MIB, NEVER), (NEVER, NEVER))
