@@ -31,7 +31,10 @@ LIMITS = Limits(text=16 * MIB, write=_ANY_SIZE, file=_ANY_SIZE, edit=64 * MIB, t
 
 def spelled(path: PathText) -> str:
     """Return a path as text. Raises TypeError."""
-    return os.fspath(path)
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"a path is text, not {type(text).__name__}: os.fsdecode makes it one")
+    return text
 
 
 def listed(given: Sequence[T], name: str) -> tuple[T, ...]:

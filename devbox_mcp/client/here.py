@@ -128,4 +128,6 @@ async def _named(chunks: AsyncIterator[bytes], local: PathText) -> AsyncIterator
 
 async def _read(file: Source) -> AsyncIterator[bytes]:
     while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise TypeError("this file is open as text: open it as a binary one")
         yield chunk

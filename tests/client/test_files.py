@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from array import array
 from pathlib import Path, PurePosixPath
@@ -137,6 +138,17 @@ def test_a_single_text_is_no_list(box: Devbox, devbox: str, one: Any) -> None:
         box.fs.download_files(one)
     with pytest.raises(TypeError, match="deny is a list"):
         Devbox(devbox, deny=one)
+
+
+def test_what_is_bytes_or_text_instead_is_told(box: Devbox, root: Path) -> None:
+    (root / "a.txt").write_text("old")
+    path: Any = b"a.txt"
+    with pytest.raises(TypeError, match="a path is text, not bytes"):
+        box.fs.read_file(path)
+    source: Any = io.StringIO("new")
+    with pytest.raises(TypeError, match="open it as a binary one"):
+        box.fs.upload_large_file(source, "a.txt")
+    assert (root / "a.txt").read_text() == "old"
 
 
 def test_directories(box: Devbox, root: Path) -> None:
