@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -19,6 +19,12 @@ class PlainRoute(Route):
     def __init__(self, path: str, endpoint: Endpoint, methods: Iterable[str]) -> None:
         super().__init__(path, _Answering(endpoint))
         self.methods = set(methods)  # given to Starlette, GET would bring HEAD along
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE:
+            found["route"] = self  # for the metrics; not every version of Starlette tells it
+        return match, found
 
 
 class _Answering:
