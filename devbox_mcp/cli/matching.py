@@ -60,7 +60,10 @@ async def search(location: Location, wanted: Wanted, *, only_names: bool, nul: b
             if after is None:
                 break
     printer.finish()
-    codes = [tell(Failed("timeout", gap.path.text, f"not searched {gap.extent}")) for gap in gaps]
+    reasons = {"long": "too_large", "slow": "timeout"}
+    codes = [
+        tell(Failed(reasons[gap.reason], gap.path.text, f"not searched: {gap.extent}")) for gap in dict.fromkeys(gaps)
+    ]
     return max([incomplete(location, unreadable), *codes]) or (_NOTHING if last is None else 0)
 
 

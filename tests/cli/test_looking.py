@@ -119,6 +119,13 @@ def test_grep_without_a_match_ends_with_1_and_says_nothing(command: Command) -> 
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
+def test_grep_tells_what_it_did_not_search(command: Command, home: Path) -> None:
+    (home / "b" / "t").write_text("x" * (1 << 20) + "needle\n")
+    done = command.run("grep", "needle", "b")
+    assert (done.returncode, done.stdout) == (7, b"")
+    assert b"t: not searched: line 1 beyond its first MiB" in done.stderr
+
+
 def test_grep_tells_matches_as_json(command: Command) -> None:
     (line,) = command.ok("grep", "--json", "-C1", "def", "a").splitlines()
     assert json.loads(line) == {

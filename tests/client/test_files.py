@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from devbox_mcp import Devbox, Edit, errors
+from devbox_mcp import Devbox, Edit, Gap, errors
 
 
 def test_text_is_written_and_read_exactly(box: Devbox, root: Path) -> None:
@@ -226,6 +226,8 @@ def test_finding_and_searching(box: Devbox) -> None:
     assert [(one.path, one.line, one.text) for one in matches] == [("src/a.py", 2, "# a"), ("src/b.py", 2, "# b")]
     assert matches.matches[0].before == ["x = 1"]
     assert len(box.fs.search_text("x = 1", limit=1)) == 1
+    box.fs.write_file("long.js", "x" * (1 << 20) + "needle\n")
+    assert box.fs.search_text("needle").gaps == [Gap("long.js", 1, "long")]
     with pytest.raises(errors.InvalidArgument):
         box.fs.search_text("(")
     with pytest.raises(errors.InvalidArgument):
