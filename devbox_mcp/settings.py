@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     read_only: bool = False
     toolsets: Items = DEFAULT_TOOLSETS
     deny: Items = ()
+    force: bool = False
+    #: Behind ``force``, which its validator looks at.
     allow_local: Items = ()
     audit_log: str | None = None
     audit_key: SecretStr | None = None
@@ -114,7 +116,6 @@ class Settings(BaseSettings):
     body_timeout: Seconds = 30.0
     allow_hosts: Items = ()
     allow_origins: Items = ()
-    force: bool = False
     line_numbers: bool = True
     max_file_size: Size = _LIMITS.file
     max_write_size: Size = _LIMITS.write
@@ -146,11 +147,15 @@ class Settings(BaseSettings):
 
     @field_validator("allow_local")
     @classmethod
-    def _directories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _directories(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         resolved = [Path(directory).expanduser().resolve() for directory in value]
         for directory in resolved:
             if not directory.is_dir():
                 raise ValueError(f"there is no directory {directory}")
+            if directory == directory.parent and not info.data.get("force"):
+                raise ValueError(
+                    f"{directory} is the whole file system; name a directory in it, or pass --force if you mean it"
+                )
         return tuple(str(directory) for directory in resolved)
 
     @field_validator("http")

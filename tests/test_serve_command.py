@@ -109,6 +109,10 @@ def client(home: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
         (["project", "--token-file", "empty-token"], "the token file empty-token is empty; write the token into it"),
         (["project", "--token-file", "odd-token"], "the token file odd-token is not UTF-8"),
         (["project", "--allow-local", "missing"], "bad setting allow_local: there is no directory {home}/missing"),
+        (
+            ["project", "--allow-local", "/"],
+            "bad setting allow_local: / is the whole file system; name a directory in it",
+        ),
         (["project", "--audit-log", "missing/log"], "cannot write the audit log missing/log: No such file"),
         (["a=project", "a=project"], "two devboxes are called 'a'; give each its own NAME=URL"),
         (["ssh:host"], "unknown kind of devbox 'ssh'; write a directory or one of local:DIR"),

@@ -171,6 +171,12 @@ def test_a_bad_setting_is_refused_with_what_to_write(options: dict[str, Any], sa
     assert said in str(caught.value)
 
 
+def test_the_whole_file_system_is_allowed_by_force() -> None:
+    with pytest.raises(ValidationError, match="/ is the whole file system; name a directory in it, or pass --force"):
+        load({"allow_local": ["/"]}, None)
+    assert load({"allow_local": ["/"], "force": True}, None).allow_local == ("/",)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:8000", "[::1]:65535", "0.0.0.0:80", "my-host.lan:1"])
 def test_an_address_is_host_and_port(address: str) -> None:
     assert load({"http": address}, None).http == address

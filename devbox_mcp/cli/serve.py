@@ -56,7 +56,9 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with these settings.", envvar="DEVBOX_MCP_CONFIG")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Allow / or the home directory as a devbox.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Allow / or the home directory as a devbox, and / for --allow-local.")
+    ] = False,
     no_line_numbers: Annotated[
         bool, typer.Option("--no-line-numbers", help="read_file shows bare text unless asked for numbers.")
     ] = False,
