@@ -43,5 +43,5 @@ HTTP = Extra("http", "devboxes behind HTTP", ("h2", "httpx2", "websockets"))
 GATEWAY = Extra(
     "gateway",
     "serving HTTP",
-    ("cryptography", "fastapi", "jwt", "limits", "prometheus_client", "python_multipart", "structlog", "websockets"),
+    ("cryptography", "jwt", "limits", "prometheus_client", "python_multipart", "structlog", "websockets"),
 )

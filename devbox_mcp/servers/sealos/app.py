@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,12 +47,13 @@ def is_sealos(path: str) -> bool:
     return path in (_HEALTH, _READY) or path.startswith(f"{_PREFIX}/")
 
 
-def create(sandboxes: Sandboxes, settings: Settings, is_ready: Callable[[], Awaitable[bool]]) -> FastAPI:
+def create(sandboxes: Sandboxes, settings: Settings, is_ready: Callable[[], Awaitable[bool]]) -> Starlette:
     """Return the application. It expects the caller in ``scope["state"]``; ``is_ready`` tells whether requests
     should be sent here."""
     pairs = (item.partition("=") for item in settings.host_devboxes)
     devboxes = Devboxes(sandboxes, {host.lower(): name for host, _, name in pairs})
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = Starlette()
+    app.router.redirect_slashes = False
     for method, name, handler in _ROUTES:
         app.router.routes.append(PlainRoute(f"{_PREFIX}/files/{name}", _endpoint(handler, devboxes), [method]))
     app.router.routes.append(PlainRoute(f"{_PREFIX}/process/{{rest:path}}", _no_processes, ["GET", "POST"]))
@@ -86,7 +87,7 @@ async def _no_processes(_request: Request) -> Response:
     )
 
 
-def _handle_failures(app: FastAPI) -> None:
+def _handle_failures(app: Starlette) -> None:
     async def devbox_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, DevboxError)
         if not error.recorded:
