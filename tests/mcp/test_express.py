@@ -138,10 +138,12 @@ def test_names_that_are_no_utf8_are_answered_and_harm_nobody(wire: Wire, tmp_pat
 
 
 @pytest.mark.parametrize("request_id", [None, True, 1.5])
-def test_a_call_without_an_id_has_no_answer_in_either_lane(shared: Wire, request_id: Any) -> None:
+def test_a_call_whose_id_is_none_is_refused_in_either_lane(shared: Wire, request_id: Any) -> None:
     unidentified = call("make_dir", {"path": "made"}, request_id=request_id)
-    shared.line(unidentified)
-    shared.line(unidentified.replace("tools/call", "tools\\/call"))
+    for line in (unidentified, unidentified.replace("tools/call", "tools\\/call")):
+        shared.line(line)
+        answer = shared.answer()
+        assert (answer["id"], answer["error"]["code"]) == (None, -32600)
     shared.line(call("find_files", {"pattern": "made"}))
     answer = shared.answer()
     assert answer["id"] == 7

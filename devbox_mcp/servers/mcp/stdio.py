@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import mcp_types as types
 from mcp.server.connection import Connection
@@ -184,8 +184,8 @@ def claim() -> Pipes | None:
 
 async def serve(server: Server[Any], pipes: Pipes | None) -> None:
     """Serve one client on what was claimed, or else on stdin and stdout, until it closes its end."""
-    if sys.stdin is None or sys.stdout is None:
-        logger.warning("stdin or stdout is closed, so there is no client to serve")
+    if pipes is None and not _can_be_read(sys.stdin):
+        logger.warning("stdin is closed, so there is no client to serve")
         return
     options = server.create_initialization_options()
     if pipes is None:
@@ -219,6 +219,11 @@ async def _serve_handshake(server: Server[Any], received: _Received, options: In
         finally:
             received.express = None
             await express.aclose()
+
+
+def _can_be_read(stdin: TextIO | None) -> bool:
+    """Whether there is an input: the command puts one that cannot be read in the place of one that was closed."""
+    return stdin is not None and fcntl.fcntl(stdin, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
 
 
 def _is_pipe(fd: int) -> bool:

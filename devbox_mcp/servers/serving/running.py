@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from devbox_mcp.servers.serving.connections import MOST_HEAD, PlainConnection, Timeouts
 from devbox_mcp.servers.serving.crowd import Crowd
 from devbox_mcp.servers.serving.refusing import OnRefusal
-from devbox_mcp.servers.serving.sockets import WebSocketConnection
 from devbox_mcp.servers.serving.streams import Streams
 
 #: What is under way when the server is told to end gets so long.
@@ -60,11 +59,11 @@ async def serve(
         on_stop()
         streams.close()
 
-    told = {"on_refusal": staticmethod(on_refusal)}
+    told: dict[str, object] = {"on_refusal": staticmethod(on_refusal)}
     config = uvicorn.Config(
         Crowd(streams, most, lambda: server.server_state, on_refusal),
         http=_connection_class({"timeouts": timeouts or Timeouts(), **told}),
-        ws=type("WebSocketConnection", (WebSocketConnection,), told),
+        ws=_websocket_class(told),
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
         ws_per_message_deflate=False,
@@ -105,6 +104,15 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
         await super().shutdown(sockets)
+
+
+def _websocket_class(settings: dict[str, object]) -> type[asyncio.Protocol] | Literal["none"]:
+    """Return the protocol with these attributes, where its package is installed."""
+    try:
+        from devbox_mcp.servers.serving.sockets import WebSocketConnection  # noqa: PLC0415  needs websockets
+    except ImportError:
+        return "none"
+    return type("WebSocketConnection", (WebSocketConnection,), settings)
 
 
 def _connection_class(settings: dict[str, object]) -> type[asyncio.Protocol]:
