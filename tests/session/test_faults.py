@@ -127,9 +127,7 @@ async def test_a_stream_ends_with_the_guest(open_backend: OpenBackend, root: Pat
 
 
 async def test_a_guest_that_hangs_is_given_up(root: Path) -> None:
-    link, hello = await open_session(
-        ProcessTransport(), Wanted(str(root), python=sys.executable), beat=0.1, silence=0.5
-    )
+    link, hello = await open_session(ProcessTransport(), Wanted(str(root), python=sys.executable), beat=0.1, silence=3)
     try:
         os.kill(hello.pid, signal.SIGSTOP)
         with anyio.fail_after(60), pytest.raises(ConnectionLost):

@@ -98,4 +98,4 @@ async def test_a_guest_that_was_there_is_not_taken_for_missing(open_backend: Ope
 async def test_a_greeting_before_the_first_frame(open_backend: OpenBackend, said: str) -> None:
     chatty = ProcessTransport(["sh", "-c", 'printf "$0"; exec "$@"', said])
     with anyio.fail_after(60), pytest.raises((Integrity, Timeout)):
-        await open_backend(chatty, deadline=1).stat(SandboxPath("."))
+        await open_backend(chatty, deadline=3).stat(SandboxPath("."))
