@@ -95,7 +95,7 @@ def differs_from_its_manual(text):
         any(
             segment.endswith("**") and segment.strip("*") and not set(segment.rstrip("*")) & set("*?[\\")
             for line in text.split("\n")
-            for segment in line[line.startswith("!") :].split("/")
+            for segment in line[line.startswith("!") :].rstrip(" ").split("/")
         )
         or "**\\/" in text
     )
