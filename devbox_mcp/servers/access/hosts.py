@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devbox_mcp.errors import InvalidArgument
 from devbox_mcp.servers.access.refusing import PROBES, refuse
-from devbox_mcp.servers.serving import is_loopback
+from devbox_mcp.servers.addresses import is_loopback
 from devbox_mcp.settings import Settings
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from devbox_mcp.callers import Caller, Scope
-from devbox_mcp.servers.serving import is_loopback
+from devbox_mcp.servers.addresses import is_loopback
 
 Algorithm = Literal["HS256", "RS256", "ES256"]
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from devbox_mcp.servers.serving.connections import MOST_HEAD, PlainConnection, Timeouts
 from devbox_mcp.servers.serving.crowd import Crowd
 from devbox_mcp.servers.serving.refusing import OnRefusal
+from devbox_mcp.servers.serving.sockets import WebSocketConnection
 from devbox_mcp.servers.serving.streams import Streams
 
 #: What is under way when the server is told to end gets so long.
@@ -63,7 +64,7 @@ async def serve(
     config = uvicorn.Config(
         Crowd(streams, most, lambda: server.server_state, on_refusal),
         http=_connection_class({"timeouts": timeouts or Timeouts(), **told}),
-        ws=_websocket_class(told),
+        ws=type("WebSocketConnection", (WebSocketConnection,), told),
         ws_max_size=_MOST_MESSAGE,
         # what is small gains nothing, and what is compressed may be a bomb
         ws_per_message_deflate=False,
@@ -104,15 +105,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
         await super().shutdown(sockets)
-
-
-def _websocket_class(settings: dict[str, object]) -> type[asyncio.Protocol] | Literal["none"]:
-    """Return the protocol with these attributes, where its package is installed."""
-    try:
-        from devbox_mcp.servers.serving.sockets import WebSocketConnection  # noqa: PLC0415  needs websockets
-    except ImportError:
-        return "none"
-    return type("WebSocketConnection", (WebSocketConnection,), settings)
 
 
 def _connection_class(settings: dict[str, object]) -> type[asyncio.Protocol]:
