@@ -7,7 +7,7 @@ coding, which nobody here undoes: its packed bytes would become the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -51,6 +51,13 @@ class Fields:
             await refuse(error, scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def require_whole(headers: Mapping[str, str], path: str, *, hint: str) -> None:
+    """Raise InvalidArgument for a body that is a part of a file. For doors whose bodies become files."""
+    if "content-range" in headers:
+        detail = "a part of a file (Content-Range) is not written: the body would become the whole file"
+        raise InvalidArgument("write", path, detail, hint=hint)
 
 
 class _Packed(InvalidArgument):

@@ -12,6 +12,7 @@ from devbox_mcp.backends import told as telling
 from devbox_mcp.callers import Scope
 from devbox_mcp.errors import Conflict, Exists, InvalidArgument, IsDirectory, Unsupported
 from devbox_mcp.models import Content, FileInfo, WriteMode
+from devbox_mcp.servers.access.fields import require_whole
 from devbox_mcp.servers.outgoing import Stream
 from devbox_mcp.servers.rest import conditions, incoming, ranges
 from devbox_mcp.servers.rest.calls import Bytes, Call, told
@@ -228,13 +229,8 @@ async def append(call: Call) -> Response:
 async def _write(call: Call, mode: WriteMode) -> Response:
     path = call.path
     call.sandbox.require("write", path, Scope.WRITE)
-    if "content-range" in call.headers:
-        raise InvalidArgument(
-            "write",
-            path.text,
-            "a part of a file (Content-Range) is not written: the body would become the whole file",
-            hint="send the whole file, PATCH to append, or use a resumable upload",
-        )
+    whole = "send the whole file, PATCH to append, or use a resumable upload"
+    require_whole(call.headers, path.text, hint=whole)
     wanted = await Preconditions.of(call)
     digest = incoming.Digest.of(call.headers, "write", path.text)
     stream = incoming.without_trailer(call.request, "write", path.text, call.limits.file)

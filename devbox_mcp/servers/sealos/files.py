@@ -16,6 +16,7 @@ from devbox_mcp.errors import InvalidArgument, Unsupported
 from devbox_mcp.models import FileInfo
 from devbox_mcp.paths import LONGEST, SandboxPath
 from devbox_mcp.sandbox import Sandbox
+from devbox_mcp.servers.access.fields import require_whole
 from devbox_mcp.servers.sealos.answering import streamed, succeeded
 from devbox_mcp.servers.sealos.asking import absolute, body, flag, given, json_body, number, parameter, place
 from devbox_mcp.servers.sealos.forms import Form, Part
@@ -109,9 +110,7 @@ async def read(sandbox: Sandbox, request: Request) -> Response:
 
 
 async def write(sandbox: Sandbox, request: Request) -> Response:
-    if "content-range" in request.headers:
-        detail = "a part of a file (Content-Range) is not written: the body would become the whole file"
-        raise InvalidArgument("write", ".", detail, hint="send the whole file")
+    require_whole(request.headers, ".", hint="send the whole file")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         asked = await json_body(request, Written, sandbox.limits.body, "write")
