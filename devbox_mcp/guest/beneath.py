@@ -41,7 +41,7 @@ class Root:
             # by what was given, which may be a link to a handle: its text may be another directory's name by now
             self.fd = os.open(directory, _PASS) if handle is None else handle
         self._identity = _identity(os.fstat(self.fd))
-        self.policy = (policy or Policy()).beneath(self.rest_behind)
+        self.policy = (policy or Policy()).beneath(self.relative)
         self._openat2 = openat2.probe() if use_openat2 else None
         #: Directories that were looked through for abandoned temporaries, by identity; sweep.py keeps it.
         self.swept: Set[Tuple[int, int]] = set()

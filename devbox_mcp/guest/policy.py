@@ -18,11 +18,12 @@ class Policy:
         # file systems of macOS ignore case, so a rule against `.env` has to hold for `.ENV`
         self._globs = [Glob(pattern, ignore_case=sys.platform == "darwin") for pattern in self.deny]
 
-    def beneath(self, rest_behind: Callable[[str], Optional[str]]) -> "Policy":
-        """Return the policy of a root, where a rule may be an absolute path that leads through it: ``rest_behind``
-        tells what such a path says behind the root. The rule is kept as it is too, as a name beneath the root."""
-        rests = [rest_behind(rule) for rule in self.deny if rule.startswith("/")]
-        found = tuple("/" + rest for rest in rests if rest)  # anchored, as it was
+    def beneath(self, relative: Callable[[str], Optional[str]]) -> "Policy":
+        """Return the policy of a root, where a rule may be an absolute path that leads through it: ``relative`` tells
+        what such a path is from the root. The rule is kept as it is too, as a name beneath the root."""
+        rests = [relative(rule) for rule in self.deny if rule.startswith("/")]
+        anchored = ["/" + rest for rest in rests if rest and rest != "."]
+        found = tuple(rule for rule in anchored if rule not in self.deny)  # as they are where this was done before
         return Policy(self.deny + found, self.read_only) if found else self
 
     def denies(self, path: str) -> bool:

@@ -32,7 +32,7 @@ from devbox_mcp.guest.globs import Glob
 from devbox_mcp.guest.policy import Policy
 from devbox_mcp.guest.versions import check_prefix
 from devbox_mcp.models import BatchItem, BatchOutcome, Content, Description, FileInfo, Page, WriteMode, Written
-from devbox_mcp.paths import SandboxPath
+from devbox_mcp.paths import SandboxPath, beneath
 from devbox_mcp.transports.base import ExecTransport
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class ShellBackend(Composed):
         up, and ends itself when it is asked nothing for ``silence`` seconds. The transport stays the caller's.
         ``because`` says, for people, why a shell does the work."""
         super().__init__()
-        self._policy = (policy or Policy()).beneath(lambda rule: _behind(root, rule))
+        self._policy = (policy or Policy()).beneath(lambda rule: beneath(rule, root) if root else None)
         self._transport = transport
         self._because = because
         self.pool = Pool(transport, shell, root, patience, silence)
@@ -204,12 +204,6 @@ class ShellBackend(Composed):
             return await self._told(op, path.text, work, changes=True)
         except NotFound as error:
             raise _missing(error, if_match) from error
-
-
-def _behind(root: str, absolute: str) -> str | None:
-    """Return what an absolute path says behind the root, by its letters."""
-    inside = root.rstrip("/") + "/"
-    return absolute.removeprefix(inside) if root and absolute.startswith(inside) else None
 
 
 def _missing(error: NotFound, if_match: str | None) -> DevboxError:
