@@ -265,7 +265,10 @@ class Sandboxes:
         if not paths.is_absolute(path) or len(self.names) == 1:
             sandbox = await self.reach(None, op)
             return sandbox, await sandbox.parse(path, op)
-        paths.check_means_file(path, op)
+        try:
+            paths.check_means_file(path, op)
+        except DevboxError as refusal:
+            raise self._recorded(refusal, "", path) from None
         # those whose root begins the path come first: only of the others must it be asked, perhaps over a network
         for sandbox in sorted(self, key=lambda sandbox: paths.beneath(path, sandbox.root) is None):
             found = await sandbox.contains(path)
